@@ -1,0 +1,56 @@
+"""The command line: `agentstack`, also installed as `agent-stack`."""
+
+import sys
+
+import click
+
+from agentstack import __version__
+from agentstack.cli.doctor import doctor
+from agentstack.cli.events import events
+from agentstack.cli.projections import projections
+from agentstack.cli.serve import serve
+from agentstack.cli.users import users
+from agentstack.settings import SettingsError
+from domain.backends.registry import BackendsFileError
+from domain.errors import DomainError
+from eventlog.errors import EventLogError
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="agent-stack")
+def cli() -> None:
+    """One lightweight router that gives every user their own AI agents.
+
+    Settings come from the environment and from a .env file in the current folder; `agentstack doctor` checks them.
+    """
+
+
+cli.add_command(serve)
+cli.add_command(doctor)
+cli.add_command(events)
+cli.add_command(projections)
+cli.add_command(users)
+
+
+def main() -> None:
+    """Run the command line; an error that a person can mend is one message, not a traceback."""
+    try:
+        cli()
+    except BaseException as error:
+        told = _mendable(error)
+        if told is None:
+            raise
+        click.echo(f"agent-stack: {told}", err=True)
+        sys.exit(1)
+
+
+def _mendable(error: BaseException) -> str | None:
+    """Return what to tell a person, None for a bug. Tasks wrap their errors in groups: look inside."""
+    if isinstance(error, BaseExceptionGroup):
+        inner = {_mendable(e) for e in error.exceptions}
+        return inner.pop() if len(inner) == 1 else None
+    if isinstance(error, SettingsError | BackendsFileError | EventLogError | DomainError):
+        return str(error)
+    if isinstance(error, OSError) and error.errno is not None and not isinstance(error, BrokenPipeError):
+        return f"{error.strerror}: {error.filename}" if error.filename else str(error.strerror)
+    return None

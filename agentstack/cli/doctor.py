@@ -1,0 +1,152 @@
+"""`agentstack doctor`: what would keep agent-stack from running here, and how to mend it."""
+
+import os
+import shutil
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import click
+import trio
+from rich.table import Table
+
+from agentstack.cli.folder import console
+from agentstack.root import backends_path, load_backends, make_engines, prepare_folder
+from agentstack.settings import Settings, SettingsError, load_settings
+from domain.backends.registry import BackendsFileError
+from eventlog.errors import DataFolderInUseError, EventLogError
+from eventlog.folder import FolderLock, refuse_network_file_system
+from supervisors.engines.protocol import EngineError
+
+_LEAST_FREE = 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at. `mend` says what to do when it is not well."""
+
+    subject: str
+    well: bool
+    text: str
+    mend: str = ""
+
+
+@click.command()
+def doctor() -> None:
+    """Check settings, data folder, engines, images and ports, and say how to mend each."""
+    findings = list(_all())
+    table = Table("", "what", "found", "how to mend it")
+    for finding in findings:
+        mark = "[green]ok[/]" if finding.well else "[red]no[/]"
+        table.add_row(mark, finding.subject, finding.text, finding.mend)
+    console.print(table)
+    bad = sum(not f.well for f in findings)
+    console.print("All is well." if not bad else f"{bad} thing(s) to mend.")
+    sys.exit(1 if bad else 0)
+
+
+def _all() -> Iterator[Finding]:
+    try:
+        settings = load_settings()
+    except SettingsError as error:
+        yield Finding("settings", well=False, text=str(error), mend="Correct the variables named here.")
+        return
+    yield Finding("settings", well=True, text="; ".join(settings.notices) or "readable, nothing odd")
+    checks: list[Callable[[Settings], Iterator[Finding]]] = [_folder, _engines, _ports]
+    for check in checks:
+        yield from check(settings)
+
+
+def _folder(settings: Settings) -> Iterator[Finding]:
+    try:
+        folder = prepare_folder(settings)
+        refuse_network_file_system(folder)
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(13, "not writable", str(folder))
+    except (OSError, EventLogError) as error:
+        yield Finding(
+            "data folder", well=False, text=str(error), mend="Set STACK_DATA_ROOT to a local, writable folder."
+        )
+        return
+    running = False
+    try:
+        FolderLock(folder).close()
+    except DataFolderInUseError:
+        running = True
+    yield Finding("data folder", well=True, text=f"{folder}" + (", in use by a running server" if running else ""))
+    free = shutil.disk_usage(folder).free
+    yield Finding(
+        "disk space",
+        well=free > _LEAST_FREE,
+        text=f"{free / 1e9:.1f} GB free",
+        mend="" if free > _LEAST_FREE else "Free some space: conversations cannot be saved on a full disk.",
+    )
+
+
+def _engines(settings: Settings) -> Iterator[Finding]:
+    try:
+        backends = load_backends(settings)
+    except BackendsFileError as error:
+        yield Finding(
+            "backends", well=False, text=str(error), mend="Correct the file, or unset BACKENDS_CONFIG_PATH."
+        )
+        return
+    enabled = [b for b in backends if not b.disabled]
+    names = ", ".join(b.name for b in enabled)
+    yield Finding(
+        "backends",
+        well=bool(enabled),
+        text=f"{names or 'none enabled'} ({backends_path(settings)})",
+        mend="" if enabled else "Enable at least one backend.",
+    )
+    engines = make_engines(settings)
+    for name in sorted({b.engine for b in enabled}):
+        if name not in engines:
+            yield Finding(f"engine {name}", well=False, text="not part of this version", mend="Use another engine.")
+            continue
+        try:
+            trio.run(engines[name].check)
+        except EngineError as error:
+            yield Finding(f"engine {name}", well=False, text="does not answer", mend=str(error))
+        else:
+            yield Finding(f"engine {name}", well=True, text="answers")
+    for backend in enabled:
+        if backend.engine == "process":
+            program = backend.command[0].replace("{python}", sys.executable) if backend.command else ""
+            there = shutil.which(program) is not None
+            mend = "" if there else f"Install {program!r} or correct `command` of {backend.name!r}."
+            text = program if there else f"{program or 'no command'} is missing"
+            yield Finding(f"program of {backend.name}", well=there, text=text, mend=mend)
+
+
+def _ports(settings: Settings) -> Iterator[Finding]:
+    taken = not _bindable(settings.router_bind_host, settings.router_port)
+    running = False
+    if taken:
+        try:
+            FolderLock(prepare_folder(settings)).close()
+        except DataFolderInUseError:
+            running = True
+    text = "free" if not taken else "used by the running server" if running else "taken by another program"
+    mend = "Stop what listens there, or set ROUTER_PORT." if taken and not running else ""
+    yield Finding(f"port {settings.router_port}", well=not mend, text=text, mend=mend)
+    ports = range(settings.backend_port_start, settings.backend_port_end + 1)
+    free = sum(_bindable("127.0.0.1", p) for p in ports)
+    yield Finding(
+        f"ports {ports[0]}-{ports[-1]}",
+        well=free > 0,
+        text=f"{free} of {len(ports)} free",
+        mend="" if free else "Widen BACKEND_PORT_START..BACKEND_PORT_END.",
+    )
+
+
+def _bindable(host: str, port: int) -> bool:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+    return True

@@ -1,0 +1,130 @@
+"""`agentstack users`: works beside a running server, through it, and without one, on the data folder."""
+
+import uuid
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+import click
+import httpx
+import orjson
+import trio
+from rich.table import Table
+
+from agentstack.cli.folder import as_json, console, data_folder
+from agentstack.root import open_stack, prepare_folder
+from agentstack.settings import Settings, kept_secret, load_settings
+from eventlog.envelope import Origin
+from eventlog.errors import DataFolderInUseError
+from projections.users import User
+from web.auth.tokens import issue_operator
+
+
+@click.group()
+def users() -> None:
+    """List and make accounts."""
+
+
+@users.command("list")
+@as_json
+def list_users(json_: bool) -> None:
+    """List all users, newest first."""
+    settings = load_settings()
+    data_folder(settings)
+    _print(_run(settings, "GET", partial(_all_offline, settings))["users"], json_)
+
+
+@users.command()
+@click.argument("email")
+@click.option("--name", help="Name to show; what stands before the @ when not given.")
+@click.option("--admin", is_flag=True, help="Make the one admin (before the first start).")
+@click.option(
+    "--password",
+    prompt=True,
+    hide_input=True,
+    confirmation_prompt=True,
+    help="Asked for when not given; better so than in the shell's history.",
+)
+@as_json
+def create(email: str, name: str | None, admin: bool, password: str, json_: bool) -> None:
+    """Make an account."""
+    settings = load_settings()
+    prepare_folder(settings)
+    body: dict[str, Any] = {"email": email, "name": name, "password": password}
+    role = "admin" if admin else "user"
+    offline = partial(_create_offline, settings, role=role, **body)
+    if admin:
+        _print([trio.run(offline)["user"]], json_)
+    else:
+        _print([_run(settings, "POST", offline, body)["user"]], json_)
+
+
+def _run(settings: Settings, method: str, offline: Any, body: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Work on the data folder or, when a server has it, ask that server."""
+    try:
+        found: dict[str, Any] = trio.run(offline)
+    except* DataFolderInUseError:
+        found = _ask_server(settings, method, body)
+    return found
+
+
+def _ask_server(settings: Settings, method: str, body: dict[str, Any] | None) -> dict[str, Any]:
+    token = issue_operator(kept_secret(settings.stack_data_root.absolute(), "operator"))
+    try:
+        answer = httpx.request(
+            method,
+            f"{settings.address}/api/admin/users",
+            json=body,
+            headers={"authorization": f"Bearer {token}"},
+            trust_env=False,
+            timeout=30,
+        )
+    except httpx.HTTPError as error:
+        raise click.ClickException(
+            f"The data folder is in use, but no server answers at {settings.address} ({error}). "
+            "Are ROUTER_BIND_HOST and ROUTER_PORT set as they are for the server?"
+        ) from None
+    shown: dict[str, Any] = answer.json()
+    if not answer.is_success:
+        raise click.ClickException(str(shown.get("detail", shown)))
+    return shown
+
+
+async def _all_offline(settings: Settings) -> dict[str, Any]:
+    async with open_stack(settings) as stack:
+        return {"users": [_row(u) for u in reversed(stack.services.views.users.all())]}
+
+
+async def _create_offline(
+    settings: Settings, *, role: Any, email: str, name: str | None, password: str
+) -> dict[str, Any]:
+    async with open_stack(settings) as stack:
+        origin = Origin("operator", f"cli-{uuid.uuid4().hex}")
+        user = await stack.services.accounts.register(
+            email=email, password=password, name=name, role=role, origin=origin
+        )
+        return {"user": _row(user)}
+
+
+def _row(user: User) -> dict[str, Any]:
+    return {
+        "id": user.id,
+        "email": user.email,
+        "name": user.name,
+        "slug": user.slug,
+        "role": user.role,
+        "created_at": int(user.created_at),
+    }
+
+
+def _print(rows: Iterable[dict[str, Any]], json_: bool) -> None:
+    if json_:
+        for row in rows:
+            click.echo(orjson.dumps(row))
+        return
+    table = Table("email", "name", "role", "slug", "since", "id")
+    for row in rows:
+        since = datetime.fromtimestamp(row["created_at"], UTC).strftime("%Y-%m-%d")
+        table.add_row(row["email"], row["name"], row["role"], row["slug"], since, row["id"])
+    console.print(table)

@@ -1,0 +1,197 @@
+"""Settings, from the environment and a `.env` file, checked at start: every mistake in one message."""
+
+import os
+import secrets as random
+from functools import cached_property
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from domain.errors import DomainError
+from domain.users.rules import check_password, normal_email
+
+HOW_TO_MAKE_ONE = 'python3 -c "import secrets; print(secrets.token_urlsafe(48))"'
+MIN_SECRET = 32
+_PLACEHOLDERS = ("change", "example", "placeholder", "replace", "secret-key", "your-", "your_", "xxxx", "todo")
+
+
+class SettingsError(Exception):
+    """The settings cannot be used. The message lists every mistake with its variable's name."""
+
+
+def _strong(value: str) -> str:
+    looks_fake = any(p in value.casefold() for p in _PLACEHOLDERS) or len(set(value)) < 10
+    if value and (len(value) < MIN_SECRET or looks_fake):
+        raise ValueError(
+            f"is too short or a placeholder: use {MIN_SECRET} or more random characters, from: {HOW_TO_MAKE_ONE}"
+        )
+    return value
+
+
+def _host(value: str) -> str:
+    if value != "localhost":
+        ip_address(value)
+    return value
+
+
+Secret = Annotated[str, AfterValidator(_strong)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+Seconds = Annotated[int, Field(ge=0)]
+
+
+class Settings(BaseSettings):
+    """Every setting. The environment variable has the field's name in upper case; empty means not set."""
+
+    model_config = SettingsConfigDict(
+        env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True
+    )
+
+    stack_data_root: Path = Field(Path("data"), description="Folder of everything that is kept.")
+    host_stack_root: Path | None = Field(
+        None, description="The same folder as the Docker host sees it, when the router runs in a container."
+    )
+    router_bind_host: Annotated[str, AfterValidator(_host)] = Field(
+        "127.0.0.1", description="Address to listen on; 0.0.0.0 for all."
+    )
+    router_port: Port = Field(18000, description="Port to listen on.")
+    jwt_secret: Secret = Field(
+        "", repr=False, description="Signs sign-ins. Made and kept in the data folder when not set."
+    )
+    jwt_ttl_seconds: Annotated[int, Field(ge=60)] = Field(
+        7 * 24 * 3600, description="How long a sign-in lasts, in seconds."
+    )
+    cookie_name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")] = Field(
+        "agent_stack_session", description="Name of the session cookie."
+    )
+    cookie_secure: bool = Field(False, description="Send the cookie over HTTPS only. Set it behind TLS.")
+    allow_signup: bool = Field(True, description="Whether visitors may make an account.")
+    invite_code: str = Field("", repr=False, description="Code that signing up asks for, if set.")
+    bootstrap_admin_email: str = Field("", description="Makes this admin at the first start, with the next one.")
+    bootstrap_admin_password: str = Field("", repr=False, description="The first admin's password.")
+    bootstrap_admin_name: str = Field("", description="The first admin's name.")
+    default_idle_seconds: Seconds = Field(
+        600, description="How long a runner idles before it is stopped; 0: for ever."
+    )
+    min_idle_seconds: Seconds = Field(60, description="The shortest idle time that a user may choose.")
+    max_idle_seconds: Seconds = Field(21600, description="The longest idle time that a user may choose.")
+    backend_port_start: Port = Field(19000, description="First port for runners.")
+    backend_port_end: Port = Field(19999, description="Last port for runners.")
+    backend_startup_timeout: Annotated[float, Field(gt=0)] = Field(
+        90, description="How long an agent may take to become ready, in seconds."
+    )
+    backends_config_path: Path | None = Field(
+        None, description="Your own backends.json; the one that comes with agent-stack when not set."
+    )
+    max_agents_per_backend: Annotated[int, Field(ge=1, le=99)] = Field(
+        3, description="How many agents of one backend a user may have."
+    )
+    max_parallel_starts: Annotated[int, Field(ge=1)] = Field(
+        8, description="How many runners may start side by side; the others queue."
+    )
+    max_body_mib: Annotated[int, Field(ge=1, le=1024)] = Field(32, description="Largest request body, in MiB.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="How much is logged.")
+    log_format: Literal["auto", "console", "json"] = Field(
+        "auto", description="Log lines for people or machines; auto: for people in a terminal."
+    )
+    agent_stack_callback_url: str = Field(
+        "", description="Where agents reach this server; the address it listens on when not set."
+    )
+    shutdown_grace_seconds: Seconds = Field(
+        10, description="How long running answers may go on after a stop was asked for."
+    )
+    stop_runners_on_exit: bool = Field(
+        False, description="Stop runners at shutdown instead of adopting them later."
+    )
+    reaper_interval_seconds: int | None = Field(
+        None, description="No longer needed: every runner has its own idle timer. Accepted and ignored."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _lower_case_choices(cls, values: dict[str, Any]) -> dict[str, Any]:
+        lowered = {
+            k: v.lower() for k, v in values.items() if k in {"log_level", "log_format"} and isinstance(v, str)
+        }
+        return {**values, **lowered}
+
+    @model_validator(mode="after")
+    def _check_together(self) -> "Settings":
+        mistakes = []
+        if self.backend_port_start > self.backend_port_end:
+            mistakes.append("BACKEND_PORT_START is above BACKEND_PORT_END")
+        if self.min_idle_seconds > self.max_idle_seconds:
+            mistakes.append("MIN_IDLE_SECONDS is above MAX_IDLE_SECONDS")
+        if self.backend_port_start <= self.router_port <= self.backend_port_end:
+            mistakes.append("ROUTER_PORT lies between BACKEND_PORT_START and BACKEND_PORT_END")
+        if bool(self.bootstrap_admin_email) != bool(self.bootstrap_admin_password):
+            mistakes.append("set BOOTSTRAP_ADMIN_EMAIL and BOOTSTRAP_ADMIN_PASSWORD together, or neither")
+        elif self.bootstrap_admin_email:
+            for name, check, value in (
+                ("EMAIL", normal_email, self.bootstrap_admin_email),
+                ("PASSWORD", check_password, self.bootstrap_admin_password),
+            ):
+                try:
+                    check(value)
+                except DomainError as error:
+                    mistakes.append(f"BOOTSTRAP_ADMIN_{name}: {error.message}")
+        if mistakes:
+            raise ValueError("; ".join(mistakes))
+        return self
+
+    @property
+    def notices(self) -> list[str]:
+        """What an admin should know of these settings."""
+        found = []
+        if self.reaper_interval_seconds is not None:
+            found.append("REAPER_INTERVAL_SECONDS is no longer needed: every runner has its own idle timer.")
+        if self.router_bind_host not in {"127.0.0.1", "::1", "localhost"} and not self.cookie_secure:
+            found.append(
+                f"Listening on {self.router_bind_host} with COOKIE_SECURE=false: put a reverse proxy with TLS in "
+                "front and set COOKIE_SECURE=true."
+            )
+        return found
+
+    @cached_property
+    def address(self) -> str:
+        """The URL under which a person on this machine reaches the server."""
+        host = self.router_bind_host
+        shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
+        return f"http://{shown}:{self.router_port}"
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Read the settings. Raises SettingsError that lists every mistake."""
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        lines = []
+        for e in error.errors(include_url=False, include_input=False, include_context=False):
+            name = "_".join(map(str, e["loc"])).upper()
+            text = e["msg"].removeprefix("Value error, ")
+            lines += [f"  {name}: {text}"] if name else [f"  {part}" for part in text.split("; ")]
+        raise SettingsError("The settings cannot be used:\n" + "\n".join(lines)) from None
+
+
+def kept_secret(folder: Path, name: str) -> str:
+    """Return a secret of the installation, made at first use and kept in `folder/secrets` with mode 0600."""
+    path = folder / "secrets" / name
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        value = path.read_text(encoding="ascii").strip()
+        if len(value) < MIN_SECRET:
+            raise SettingsError(
+                f"The kept secret {path} is damaged. Restore it from a backup, or delete it for a new one: "
+                "everybody then has to sign in again."
+            ) from None
+        return value
+    value = random.token_urlsafe(48)
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        file.write(value + "\n")
+        file.flush()
+        os.fsync(descriptor)
+    return value

@@ -1,0 +1,1 @@
+"""What agent-stack is about: events, states, decisions and policies. Pure: no I/O, no clock, no framework."""

@@ -1,0 +1,1 @@
+"""Agents: one person's instance of one backend."""

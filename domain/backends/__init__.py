@@ -1,0 +1,1 @@
+"""Backends: the kinds of agent that an admin has declared."""

@@ -1,0 +1,1 @@
+"""Conversations: messages, and the turns that answer them."""

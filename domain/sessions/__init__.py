@@ -1,0 +1,1 @@
+"""Sign-ins: a session is opened, and ends when it is revoked or expires."""

@@ -1,0 +1,75 @@
+"""What surrounds an event in the log."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar
+
+E = TypeVar("E")
+
+
+class LoggableEvent(Protocol):
+    """What the log asks of an event: a stable topic, a version of its shape, and pydantic's validation."""
+
+    TOPIC: ClassVar[str]
+    class_version: ClassVar[int]
+
+    @classmethod
+    def model_validate(cls, obj: Any) -> Any:
+        """Return an event made from `obj`, or raise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Who or what brought an event about.
+
+    `actor` is `user:<id>`, `runner:<id>`, `operator` (the command line) or `system`; `correlation` is the id of
+    the HTTP request or job that all its consequences share; `causation` is the position of the event that led
+    directly to this one, if one did.
+    """
+
+    actor: str
+    correlation: str
+    causation: int | None = None
+
+
+@dataclass(slots=True)
+class Recorded(Generic[E]):
+    """An event with its place in the log. `time` is in unix seconds (UTC).
+
+    Treat it as immutable: it is shared. It is not declared frozen because that triples the cost of making one.
+    """
+
+    position: int
+    stream: str
+    version: int
+    type: str
+    time: float
+    origin: Origin
+    event: E
+
+
+@dataclass(frozen=True, slots=True)
+class StreamAppend:
+    """Events for one stream, on the condition that it is at version `expected` (0: it does not exist)."""
+
+    stream: str
+    expected: int
+    events: Sequence[LoggableEvent]
+
+
+class StoredRecord(NamedTuple):
+    """A stored event with its envelope: the library's `StoredEvent` fields and ours, in column order.
+
+    A tuple, so that it is the row itself on the writer's hot path. `at` is in microseconds since the epoch.
+    """
+
+    position: int
+    originator_id: str
+    originator_version: int
+    topic: str
+    state: bytes
+    at: int
+    actor: str
+    correlation: str
+    causation: int | None
+    digest: bytes

@@ -1,0 +1,232 @@
+"""The event log as tasks see it."""
+
+import time
+from collections import Counter as Tally
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from itertools import takewhile
+from pathlib import Path
+from typing import Any
+
+import outcome
+import trio
+from prometheus_client import Counter, Histogram
+
+from eventlog.codec import EventMapper
+from eventlog.envelope import Origin, Recorded, StreamAppend
+from eventlog.errors import EventLogError, StreamConflictError
+from eventlog.folder import FolderLock, refuse_network_file_system
+from eventlog.reader import BATCH, Filter, Reader
+from eventlog.schema import open_recorder
+from eventlog.subscription import Subscription
+from eventlog.writer import EncodedAppend, FailPoint, Request, Writer
+
+FILE_NAME = "events.db"
+TAIL_COMMITS = 200
+"""Links of the hash chain that are verified at every start."""
+RECENT = 4096
+"""Events kept in memory for subscribers that are nearly up to date."""
+
+Listener = Callable[[Sequence[Recorded[Any]]], None]
+
+APPENDED = Counter("agentstack_events_appended_total", "Events appended to the log", ["type"])
+APPEND_SECONDS = Histogram(
+    "agentstack_event_append_seconds",
+    "Time from asking for an append to its acknowledgement on disk, of the longest wait in each commit",
+    buckets=(0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1, 5),
+)
+
+
+def _not_now(_: object) -> trio.lowlevel.Abort:
+    return trio.lowlevel.Abort.FAILED
+
+
+class EventLog:
+    """Append, read and follow events. Make one with `open_log`; all methods are for trio tasks."""
+
+    def __init__(self, path: Path, mapper: EventMapper, reader: Reader, position: int) -> None:
+        self.path = path
+        self.position = position
+        """Position of the newest event that listeners have seen."""
+        self.reader = reader
+        self._mapper = mapper
+        self._writer: Writer | None = None
+        self._listeners: list[Listener] = []
+        self._recent: deque[Recorded[Any]] = deque(maxlen=RECENT)
+        self._waiting: dict[str | None, trio.lowlevel.ParkingLot] = {}
+
+    def __repr__(self) -> str:
+        return f"<EventLog {self.path} at {self.position}>"
+
+    def listen(self, listener: Listener) -> None:
+        """Have `listener` called with the events of every commit, before any caller or subscriber goes on.
+
+        It runs in the trio thread, must not block and must not raise.
+        """
+        self._listeners.append(listener)
+
+    async def append(self, *appends: StreamAppend, origin: Origin) -> list[Recorded[Any]]:
+        """Append to one or several streams, all or nothing, and return the events as recorded.
+
+        When it returns, the events are on disk and every listener has seen them. Raises StreamConflictError
+        when a stream is not at its expected version, AppendFailedError when the disk refuses. It is not cancelled
+        half way: a commit that is on its way is waited for.
+        """
+        if self._writer is None:
+            raise EventLogError("the event log is not open")
+        encode = self._mapper.encode
+        request = Request(
+            tuple(EncodedAppend(a.stream, a.expected, tuple((e, *encode(e)) for e in a.events)) for a in appends),
+            origin,
+            ticket=trio.lowlevel.current_task(),
+            asked_at=time.perf_counter(),
+        )
+        self._writer.submit(request)
+        recorded: list[Recorded[Any]] = await trio.lowlevel.wait_task_rescheduled(_not_now)
+        return recorded
+
+    def subscribe(self, after: int, stream: str | None = None) -> Subscription:
+        """Return the events after position `after`, of one stream or all: first the stored ones, then live."""
+        return Subscription(self, after, stream)
+
+    async def read(self, wanted: Filter, limit: int = BATCH) -> list[Recorded[Any]]:
+        """Read events from disk, in a worker thread."""
+        return await trio.to_thread.run_sync(self.reader.events, wanted, limit)
+
+    async def read_stream(self, stream: str, after_version: int = 0) -> list[Recorded[Any]]:
+        """Read a whole stream, or what is later than `after_version`."""
+        found = await self.read(Filter(stream=stream), limit=-1)
+        return [r for r in found if r.version > after_version]
+
+    def recent(self, after: int, stream: str | None = None) -> list[Recorded[Any]] | None:
+        """Return the events after `after` from memory, or None when memory does not reach back so far."""
+        if after >= self.position:
+            return []
+        if not self._recent or self._recent[0].position > after + 1:
+            return None
+        # From the right: who asks is nearly up to date.
+        found = takewhile(lambda r: r.position > after, reversed(self._recent))
+        return [r for r in found if stream is None or r.stream == stream][::-1]
+
+    async def wait_past(self, position: int, stream: str | None = None) -> None:
+        """Wait until a commit after `position` touches `stream` (or any stream)."""
+        if self.position > position and stream is None:
+            return
+        lot = self._waiting.setdefault(stream, trio.lowlevel.ParkingLot())
+        try:
+            await lot.park()
+        finally:
+            if not lot and self._waiting.get(stream) is lot:
+                del self._waiting[stream]
+
+    async def is_writable(self) -> bool:
+        """Tell whether the last commit went through and, if it did not, whether one does now."""
+        if self._writer is None:
+            return False
+        if not self._writer.healthy:
+            try:
+                await self.append(origin=Origin("system", "probe"))
+            except EventLogError:
+                return False
+        return True
+
+    def statistics(self) -> dict[str, int]:
+        """Return counts of commits, events, reads, queued requests and waiting subscribers."""
+        writer = self._writer.statistics() if self._writer else {}
+        waiting = sum(len(lot) for lot in self._waiting.values())
+        return {**writer, **self.reader.statistics(), "position": self.position, "waiting": waiting}
+
+    def start(self, writer: Writer) -> None:
+        """Begin to append through `writer`."""
+        self._writer = writer
+        writer.start()
+
+    async def aclose(self) -> None:
+        """Commit what is queued and close the files."""
+        if self._writer:
+            with trio.CancelScope(shield=True):
+                await trio.to_thread.run_sync(self._writer.close)
+                # The last group's delivery is queued in the trio thread by now: let it happen.
+                await trio.lowlevel.checkpoint()
+        self.reader.close()
+
+    def deliver(self, group: list[Request]) -> None:
+        """Make a finished group known, in the trio thread: listeners, then subscribers, then the callers."""
+        recorded: list[Recorded[Any]] = []
+        answers: list[tuple[trio.lowlevel.Task, outcome.Outcome[list[Recorded[Any]]]]] = []
+        for request in group:
+            if request.error:
+                answers.append((request.ticket, outcome.Error(request.error)))
+                continue
+            events = (event for append in request.appends for event, *_ in append.events)
+            mine = [
+                Recorded(
+                    r.position,
+                    r.originator_id,
+                    r.originator_version,
+                    r.topic,
+                    r.at / 1e6,
+                    request.origin,
+                    event,
+                )
+                for r, event in zip(request.records, events, strict=True)
+            ]
+            recorded += mine
+            answers.append((request.ticket, outcome.Value(mine)))
+        if recorded:
+            self._recent.extend(recorded)
+            self.position = recorded[-1].position
+            for listener in self._listeners:
+                listener(recorded)
+            for type_, count in Tally(r.type for r in recorded).items():
+                APPENDED.labels(type_).inc(count)
+            for stream in {r.stream for r in recorded} & self._waiting.keys():
+                self._waiting[stream].unpark_all()
+            if None in self._waiting:
+                self._waiting[None].unpark_all()
+        APPEND_SECONDS.observe(time.perf_counter() - group[0].asked_at)
+        for task, answer in answers:
+            trio.lowlevel.reschedule(task, answer)
+
+
+@asynccontextmanager
+async def open_log(
+    folder: Path, mapper: EventMapper, *, on_point: FailPoint = lambda _: None
+) -> AsyncIterator[EventLog]:
+    """Open the log in `folder` for appending, verify the end of its chain, and close it afterwards.
+
+    Raises DataFolderInUseError, UnsafeFileSystemError or BrokenChainError. `on_point` is for tests.
+    """
+    refuse_network_file_system(folder)
+    lock = FolderLock(folder)
+    try:
+        path = folder / FILE_NAME
+        recorder = await trio.to_thread.run_sync(open_recorder, path)
+        path.chmod(0o600)
+        reader = Reader(path, mapper)
+        await trio.to_thread.run_sync(partial(reader.verify, commits=TAIL_COMMITS))
+        head = await trio.to_thread.run_sync(reader.head)
+        log = EventLog(path, mapper, reader, head.position)
+        token = trio.lowlevel.current_trio_token()
+        log.start(
+            Writer(
+                recorder,
+                position=head.position,
+                head=head.hash,
+                last_at=head.at,
+                deliver=lambda group: token.run_sync_soon(log.deliver, group),
+                on_point=on_point,
+            )
+        )
+        try:
+            yield log
+        finally:
+            await log.aclose()
+            recorder.datastore.close()
+    finally:
+        lock.close()
+
+
+__all__ = ["EventLog", "Filter", "Listener", "StreamConflictError", "open_log"]

@@ -1,0 +1,69 @@
+"""The tables of the log, on the library's SQLite recorder."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from eventsourcing.persistence import StoredEvent
+from eventsourcing.sqlite import SQLiteApplicationRecorder, SQLiteCursor, SQLiteFactory
+
+from eventlog.envelope import StoredRecord
+
+COLUMNS = "position, originator_id, originator_version, topic, state, at, actor, correlation, causation, digest"
+
+
+class ChainedRecorder(SQLiteApplicationRecorder):
+    """Stores the envelope in columns, and one row of hash chain for every commit.
+
+    AUTOINCREMENT keeps positions from being used again even if the newest rows were removed by hand.
+    """
+
+    def construct_create_table_statements(self) -> list[str]:
+        """Return the DDL of `stored_events`, `commits` and `identity` (what tells this log from any other)."""
+        return [
+            f"""CREATE TABLE IF NOT EXISTS {self.events_table_name} (
+                position INTEGER PRIMARY KEY AUTOINCREMENT,
+                originator_id TEXT NOT NULL,
+                originator_version INTEGER NOT NULL,
+                topic TEXT NOT NULL,
+                state BLOB NOT NULL,
+                at INTEGER NOT NULL,
+                actor TEXT NOT NULL,
+                correlation TEXT NOT NULL,
+                causation INTEGER,
+                digest BLOB NOT NULL,
+                UNIQUE (originator_id, originator_version))""",
+            """CREATE TABLE IF NOT EXISTS commits (
+                last_position INTEGER PRIMARY KEY,
+                first_position INTEGER NOT NULL,
+                at INTEGER NOT NULL,
+                hash BLOB NOT NULL)""",
+            "CREATE TABLE IF NOT EXISTS identity (id BLOB NOT NULL)",
+            "INSERT INTO identity SELECT randomblob(16) WHERE NOT EXISTS (SELECT 1 FROM identity)",
+        ]
+
+    def _insert_events(
+        self, c: SQLiteCursor, stored_events: Sequence[StoredEvent], **_: Any
+    ) -> Sequence[int] | None:
+        records = cast(Sequence[StoredRecord], stored_events)
+        c.executemany(
+            f"INSERT INTO {self.events_table_name} ({COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?)",  # noqa: S608
+            records,
+        )
+        return [r.position for r in records]
+
+    def insert(self, cursor: SQLiteCursor, records: Sequence[StoredRecord]) -> None:
+        """Insert records at their positions, in the transaction that `cursor` is in."""
+        self._insert_events(cursor, cast(Sequence[StoredEvent], records))
+
+
+def open_recorder(path: Path) -> ChainedRecorder:
+    """Create the database at `path` if need be and return its recorder."""
+    factory = SQLiteFactory(
+        {
+            "SQLITE_DBNAME": str(path),
+            "ORIGINATOR_ID_TYPE": "text",
+            "APPLICATION_RECORDER_TOPIC": "eventlog.schema:ChainedRecorder",
+        }
+    )
+    return cast(ChainedRecorder, factory.application_recorder())

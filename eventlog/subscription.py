@@ -1,0 +1,52 @@
+"""Following the log: stored events first, then live ones, without a gap or a duplicate."""
+
+from typing import TYPE_CHECKING, Any, Self
+
+from eventlog.envelope import Recorded
+from eventlog.reader import Filter
+
+if TYPE_CHECKING:
+    from eventlog.log import EventLog
+
+_BATCH = 500
+
+
+class Subscription:
+    """An endless `async for` over events. It keeps nothing but a position, so a slow reader costs no memory.
+
+    There are three cases: far behind it reads from disk, nearly up to date it reads the events that the log
+    keeps in memory, and at the head it waits. The position alone decides, so moving from one case to the
+    next can neither lose nor repeat an event.
+    """
+
+    def __init__(self, log: "EventLog", after: int, stream: str | None) -> None:
+        self._log = log
+        self.position = after
+        """Everything up to here has been seen."""
+        self._stream = stream
+        self._ready: list[Recorded[Any]] = []
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Recorded[Any]:
+        while not self._ready:
+            self._ready = (await self.next_batch())[::-1]
+        return self._ready.pop()
+
+    async def next_batch(self) -> list[Recorded[Any]]:
+        """Wait for, and return, the next one to 500 events."""
+        while True:
+            head = self._log.position
+            if self.position >= head:
+                await self._log.wait_past(self.position, self._stream)
+                continue
+            found = self._log.recent(self.position, self._stream)
+            if found is None:
+                wanted = Filter(after=self.position, until=head, stream=self._stream)
+                found = await self._log.read(wanted, _BATCH)
+                self.position = found[-1].position if len(found) == _BATCH else head
+            else:
+                self.position = head
+            if found:
+                return found

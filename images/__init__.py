@@ -1,0 +1,1 @@
+"""What runs inside runners: image definitions, and the built-in demo agent."""

@@ -1,0 +1,135 @@
+"""All read models together: loaded from `views.db`, caught up from the log, then following every commit."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import structlog
+import trio
+
+from eventlog.envelope import Recorded
+from eventlog.log import EventLog
+from eventlog.reader import Filter, Reader
+from projections.agents import Agents
+from projections.conversations import Conversations
+from projections.projection import Projection
+from projections.runners import Runners
+from projections.sessions import Sessions
+from projections.store import FILE_NAME, Batch, ViewStore
+from projections.users import Users
+
+SAVE_INTERVAL = 0.25
+"""Seconds for which changes are gathered before they are saved: a crash costs at most this much catching up."""
+
+_logger = structlog.get_logger("projections")
+
+
+class Views:
+    """The hot read models. Reading one is a look into memory: no disk, no waiting."""
+
+    def __init__(self) -> None:
+        self.users = Users()
+        self.sessions = Sessions()
+        self.agents = Agents()
+        self.runners = Runners()
+        self.conversations = Conversations()
+        self.saved_position = 0
+        """Everything up to here is in `views.db`."""
+        self._changed = trio.Event()
+
+    @property
+    def all(self) -> tuple[Projection, ...]:
+        """Every projection."""
+        return (self.users, self.sessions, self.agents, self.runners, self.conversations)
+
+    @property
+    def position(self) -> int:
+        """Everything up to here has been applied to every projection."""
+        return min(p.position for p in self.all)
+
+    def apply(self, records: Sequence[Recorded[Any]]) -> None:
+        """Apply the events of a commit."""
+        for projection in self.all:
+            for record in records:
+                projection.apply(record)
+        self._changed.set()
+
+    def catch_up(self, reader: Reader, on_progress: Callable[[int], None] = lambda _: None) -> int:
+        """Apply what the log has beyond the views, and return how many events were read. Blocking."""
+        count = 0
+        while records := reader.events(Filter(after=self.position)):
+            self.apply(records)
+            count += len(records)
+            on_progress(self.position)
+        return count
+
+    def take_batch(self) -> Batch:
+        """Return what has changed since the last call, to be saved."""
+        tables = [t for p in self.all for t in p.tables]
+        return Batch(
+            changes=tuple((t, changes) for t in tables if (changes := t.take_changes())),
+            positions=tuple((p.name, p.version, p.position) for p in self.all),
+        )
+
+    async def keep_saved(self, store: ViewStore) -> None:
+        """Save changes as they come, for as long as the task lives."""
+        while True:
+            await self._changed.wait()
+            await trio.sleep(SAVE_INTERVAL)
+            await self.save(store)
+
+    async def save(self, store: ViewStore) -> None:
+        """Save what has changed. A refusal of the disk costs only a longer catch-up at the next start."""
+        self._changed = trio.Event()
+        batch, position = self.take_batch(), self.position
+        try:
+            await trio.to_thread.run_sync(store.save, batch)
+        except Exception:
+            _logger.exception("views_not_saved", position=position)
+            for table, changes in batch.changes:
+                table.mark_changed(changes)
+        else:
+            self.saved_position = position
+
+
+@asynccontextmanager
+async def open_views(folder: Path, log: EventLog) -> AsyncIterator[Views]:
+    """Load the views, catch them up, and keep them up to date and saved until the context ends."""
+    views = Views()
+    store = await trio.to_thread.run_sync(ViewStore, folder / FILE_NAME)
+    try:
+        identity = await trio.to_thread.run_sync(log.reader.identity)
+        await trio.to_thread.run_sync(store.load, views.all, identity, log.position)
+        caught_up = await trio.to_thread.run_sync(views.catch_up, log.reader)
+        if caught_up:
+            _logger.info("views_caught_up", events=caught_up, position=views.position)
+        log.listen(views.apply)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(views.keep_saved, store)
+            try:
+                yield views
+            finally:
+                nursery.cancel_scope.cancel()
+                with trio.CancelScope(shield=True):
+                    await views.save(store)
+    finally:
+        store.close()
+
+
+def rebuild(folder: Path, reader: Reader, on_progress: Callable[[int], None] = lambda _: None) -> Views:
+    """Replay the whole log into a new `views.db` and put it in the place of the old one. Blocking."""
+    fresh = folder / f"{FILE_NAME}.new"
+    fresh.unlink(missing_ok=True)
+    store = ViewStore(fresh)
+    try:
+        views = Views()
+        store.load(views.all, reader.identity(), reader.head().position)
+        views.catch_up(reader, on_progress)
+        store.save(views.take_batch())
+    finally:
+        store.close()
+    for suffix in ("-wal", "-shm"):
+        (folder / f"{FILE_NAME}{suffix}").unlink(missing_ok=True)
+    fresh.replace(folder / FILE_NAME)
+    return views

@@ -1,0 +1,1 @@
+"""Declared backends, and the home templates of their agents."""

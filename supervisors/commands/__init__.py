@@ -1,0 +1,1 @@
+"""Commands: load, decide, append. Besides runners and turns, nothing else appends events."""

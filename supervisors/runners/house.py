@@ -1,0 +1,49 @@
+"""What all runner supervisors share."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import httpx
+
+from domain.backends.definition import Backend
+from domain.backends.registry import Backends
+from domain.runners.idle import clamp_idle
+from eventlog.log import EventLog
+from projections.views import Views
+from supervisors.engines.protocol import Engine
+from supervisors.runners.gate import StartGate
+from supervisors.runners.identity import RunnerMaker
+from supervisors.signals import Signals
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """The log, the views, the engines and the limits that supervisors work with. Times in seconds."""
+
+    log: EventLog
+    views: Views
+    backends: Backends
+    engines: Mapping[str, Engine]
+    maker: RunnerMaker
+    gate: StartGate
+    client: httpx.AsyncClient
+    signals: Signals
+    startup_timeout: float
+    default_idle: int
+    least_idle: int
+    most_idle: int
+    boot_seconds: dict[str, float] = field(default_factory=dict)
+    """What the last boot of each backend took: the measure for the next progress bar."""
+
+    def idle_seconds(self, user_id: str, backend: Backend) -> int:
+        """Return how long a user's runner of a backend may idle; 0 means for ever."""
+        chosen = self.views.users.idle_choice(user_id, backend.name)
+        return self.default_idle_seconds(backend) if chosen is None else chosen
+
+    def default_idle_seconds(self, backend: Backend) -> int:
+        """Return how long a runner of a backend may idle when its user has not chosen."""
+        return self.default_idle if backend.default_idle_seconds is None else backend.default_idle_seconds
+
+    def clamp_idle(self, seconds: int) -> int:
+        """Return the idle time to store for what a user asked."""
+        return clamp_idle(seconds, least=self.least_idle, most=self.most_idle)

@@ -1,0 +1,138 @@
+"""All runner supervisors, and making them agree with the engines at start."""
+
+import uuid
+
+import structlog
+import trio
+
+from domain.errors import Unavailable
+from domain.runners.events import RunnerStopped, RunnerVanished
+from domain.runners.machine import State
+from eventlog.envelope import Origin, StreamAppend
+from projections.agents import Agent
+from projections.runners import Runner
+from supervisors.engines.protocol import Endpoint, EngineError, Found
+from supervisors.runners.house import House
+from supervisors.runners.supervisor import RunnerSupervisor, still_serving
+
+_logger = structlog.get_logger("supervisors")
+_RESTART_PAUSE = 1.0
+
+
+class RunnerPool:
+    """One supervisor for every agent that was ever wanted since the router started."""
+
+    def __init__(self, house: House, nursery: trio.Nursery) -> None:
+        self.house = house
+        self._nursery = nursery
+        self._supervisors: dict[str, RunnerSupervisor] = {}
+        self._scopes: dict[str, trio.CancelScope] = {}
+        self._closing = False
+
+    def __repr__(self) -> str:
+        return f"<RunnerPool {self.statistics()}>"
+
+    def statistics(self) -> dict[str, int]:
+        """Return how many runners are in each state."""
+        counts = dict.fromkeys(map(str, State), 0)
+        for supervisor in self._supervisors.values():
+            counts[supervisor.state] += 1
+        return counts
+
+    def ready_by_backend(self) -> dict[str, int]:
+        """Return how many runners of each backend are ready."""
+        counts = {b.name: 0 for b in self.house.backends}
+        for supervisor in self._supervisors.values():
+            counts[supervisor.agent.backend] += supervisor.state is State.READY
+        return counts
+
+    def find(self, agent_id: str) -> RunnerSupervisor | None:
+        """Return an agent's supervisor if it has one yet."""
+        return self._supervisors.get(agent_id)
+
+    def supervise(self, agent: Agent) -> RunnerSupervisor:
+        """Return an agent's supervisor. Raises Unavailable while the router shuts down."""
+        supervisor = self._supervisors.get(agent.id)
+        if supervisor is None:
+            supervisor = self._add(agent)
+        elif supervisor.agent is not agent:
+            supervisor.agent = agent  # Renamed, or another model.
+        return supervisor
+
+    async def dismiss(self, agent_id: str, origin: Origin) -> None:
+        """Stop a deleted agent's runner and end its supervisor."""
+        supervisor = self._supervisors.get(agent_id)
+        if supervisor:
+            await supervisor.stop("agent_deleted", origin)
+            self._supervisors.pop(agent_id, None)
+            self._scopes.pop(agent_id).cancel()
+
+    async def reconcile(self) -> None:
+        """Make the log and the engines agree after a restart.
+
+        There are four cases. A runner that is in both, unchanged and answering, is adopted. One that is in both but
+        not so is removed. One that only the log knows has vanished. One that only the engine knows is an orphan.
+        """
+        alive = {r.runner_id: r for r in self.house.views.runners.alive()}
+        origin = Origin("system", f"start-{uuid.uuid4().hex[:12]}")
+        for engine in self.house.engines.values():
+            try:
+                found = await engine.list()
+            except EngineError as error:
+                _logger.warning("engine_unavailable", engine=engine.name, error=str(error))
+                for runner in [r for r in alive.values() if r.engine == engine.name]:
+                    del alive[runner.runner_id]  # Unknown is not vanished.
+                continue
+            async with trio.open_nursery() as nursery:
+                for one in found:
+                    nursery.start_soon(self._settle, alive.pop(one.runner_id, None), one, engine.name, origin)
+        for runner in alive.values():
+            _logger.info("runner_vanished", runner=runner.runner_id)
+            await self._close(runner, RunnerVanished(runner_id=runner.runner_id), origin)
+
+    async def aclose(self, *, stop_runners: bool) -> None:
+        """Take no more starts; stop what is starting and, if asked, what is ready."""
+        self._closing = True
+        origin = Origin("system", "shutdown")
+        async with trio.open_nursery() as nursery:
+            for supervisor in self._supervisors.values():
+                if stop_runners or supervisor.state is not State.READY:
+                    nursery.start_soon(supervisor.stop, "shutdown", origin)
+
+    async def _settle(self, runner: Runner | None, found: Found, engine: str, origin: Origin) -> None:
+        if runner and found.endpoint and await still_serving(self.house, runner, found):
+            agent = self.house.views.agents.find(runner.agent_id)
+            if agent:
+                _logger.info("runner_adopted", runner=runner.runner_id, backend=runner.backend)
+                self._add(agent, (runner, found.endpoint))
+                return
+        _logger.info("runner_removed", runner=found.runner_id, known=runner is not None)
+        await self.house.engines[engine].stop(found.runner_id, 5.0)
+        if runner:
+            await self._close(runner, RunnerStopped(runner_id=runner.runner_id, reason="orphaned"), origin)
+
+    async def _close(self, runner: Runner, event: RunnerVanished | RunnerStopped, origin: Origin) -> None:
+        append = StreamAppend(f"runner:{runner.runner_id}", runner.version, [event])
+        await self.house.log.append(append, origin=origin)
+
+    def _add(self, agent: Agent, adopt: tuple[Runner, Endpoint] | None = None) -> RunnerSupervisor:
+        if self._closing:
+            raise Unavailable("agent-stack is shutting down. Try again in a moment.", code="shutting_down")
+        supervisor = self._supervisors[agent.id] = RunnerSupervisor(agent, self.house)
+        scope = self._scopes[agent.id] = trio.CancelScope()
+        self._nursery.start_soon(self._keep_running, supervisor, scope, adopt)
+        return supervisor
+
+    async def _keep_running(
+        self, supervisor: RunnerSupervisor, scope: trio.CancelScope, adopt: tuple[Runner, Endpoint] | None
+    ) -> None:
+        """Run a supervisor; one that fails is a bug, which must cost no other runner anything."""
+        with scope:
+            while True:
+                try:
+                    await supervisor.run(adopt)
+                except Exception:
+                    _logger.exception("supervisor_failed", supervisor=repr(supervisor))
+                    await supervisor.recover()
+                adopt = None
+                await trio.sleep(_RESTART_PAUSE)

@@ -1,0 +1,121 @@
+"""Reading an agent's answer: OpenAI chat completion chunks over server-sent events, or one JSON object."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from domain.conversations.events import Usage
+
+MAX_LINE = 1_000_000
+"""Bytes of one server-sent line: an agent that sends more without a line end is broken or hostile."""
+
+
+class BrokenAnswerError(Exception):
+    """The agent sent something that is no answer; the message says what, for a person."""
+
+
+@dataclass(slots=True)
+class AnswerReader:
+    """Takes the bytes of an event stream as they come and returns the text in them.
+
+    Lines may be cut anywhere, in the middle of a character too. Frames that are not chunks of the answer (comments,
+    named events of tools) are passed over.
+    """
+
+    finish_reason: str = ""
+    usage: Usage | None = None
+    done: bool = False
+    _rest: bytearray = field(default_factory=bytearray)
+    _named: bool = False
+
+    def feed(self, data: bytes) -> str:
+        """Return the text that `data` completes. Raises BrokenAnswerError for garbage or an error frame."""
+        self._rest += data
+        *lines, rest = self._rest.split(b"\n")
+        self._rest = bytearray(rest)
+        if len(rest) > MAX_LINE:
+            raise BrokenAnswerError("The agent sent a line without an end.")
+        return "".join([self._line(bytes(line.rstrip(b"\r"))) for line in lines])
+
+    def end(self) -> None:
+        """Note the end of the stream. Raises BrokenAnswerError when the answer is not complete."""
+        if not self.done and not self.finish_reason:
+            raise BrokenAnswerError("The agent's answer broke off in the middle.")
+
+    def _line(self, line: bytes) -> str:
+        if not line:
+            self._named = False
+        elif line.startswith(b"event:"):
+            self._named = line[6:].strip() not in {b"", b"message"}
+        elif line.startswith(b"data:") and not self._named and not self.done:
+            data = line[5:].strip()
+            if data == b"[DONE]":
+                self.done = True
+            elif data:
+                return self._chunk(parse_object(data))
+        return ""
+
+    def _chunk(self, chunk: dict[str, Any]) -> str:
+        raise_error_of(chunk)
+        if isinstance(chunk.get("usage"), dict):
+            self.usage = usage_of(chunk["usage"])
+        choices = chunk.get("choices")
+        choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
+        if choice.get("finish_reason"):
+            self.finish_reason = str(choice["finish_reason"])
+        delta = choice.get("delta")
+        content = delta.get("content") if isinstance(delta, dict) else None
+        return content if isinstance(content, str) else ""
+
+
+def whole_answer(data: bytes) -> tuple[str, str, Usage | None]:
+    """Return text, finish reason and usage of an answer that was not streamed. Raises BrokenAnswerError."""
+    answer = parse_object(data)
+    raise_error_of(answer)
+    try:
+        choice = answer["choices"][0]
+        text, reason = choice["message"]["content"], choice.get("finish_reason")
+    except (KeyError, IndexError, TypeError, AttributeError):
+        raise BrokenAnswerError("The agent's answer is not a chat completion.") from None
+    usage = answer.get("usage")
+    return str(text or ""), str(reason or "stop"), usage_of(usage) if isinstance(usage, dict) else None
+
+
+def parse_object(data: bytes) -> dict[str, Any]:
+    """Return a JSON object. Raises BrokenAnswerError."""
+    try:
+        found = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        raise BrokenAnswerError("The agent sent something that is not JSON.") from None
+    if not isinstance(found, dict):
+        raise BrokenAnswerError("The agent sent something that is not a JSON object.")
+    return found
+
+
+def raise_error_of(answer: dict[str, Any]) -> None:
+    """Raise BrokenAnswerError with the agent's own words when the object is an error."""
+    if answer.get("error"):
+        raise BrokenAnswerError(f"The agent reported an error: {error_text(answer)}")
+
+
+def error_text(answer: dict[str, Any]) -> str:
+    """Return the message of an error object in any of the usual shapes."""
+    error = answer.get("error", answer)
+    if isinstance(error, dict):
+        error = error.get("message") or error.get("detail") or error
+    return str(error)[:2000]
+
+
+def usage_of(usage: dict[str, Any]) -> Usage:
+    """Return the token counts that are there and are numbers."""
+
+    def count(name: str) -> int | None:
+        value = usage.get(name)
+        return value if isinstance(value, int) and value >= 0 else None
+
+    return Usage(
+        prompt_tokens=count("prompt_tokens"),
+        completion_tokens=count("completion_tokens"),
+        total_tokens=count("total_tokens"),
+    )

@@ -1,0 +1,289 @@
+"""Running turns: in our own nursery, never in a request's task, so that a closed tab ends nothing."""
+
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import httpx
+import orjson
+import structlog
+import trio
+from prometheus_client import Counter
+
+from domain.backends.adaptation import adapt, conversation_session
+from domain.conversations import state as rules
+from domain.conversations.events import TurnFailed, TurnFinished, TurnInterrupted
+from domain.conversations.state import Conversation
+from domain.errors import Conflict, DomainError, Unavailable
+from domain.event import Event
+from domain.ids import new_id
+from eventlog.envelope import Origin
+from projections.agents import Agent
+from supervisors.commands.conversations import ConversationCommands
+from supervisors.runners.pool import RunnerPool
+from supervisors.runners.probe import auth_headers
+from supervisors.runners.supervisor import Run
+from supervisors.turns.answer import AnswerReader, BrokenAnswerError, error_text, parse_object, whole_answer
+from supervisors.turns.live import LiveTurn
+
+SILENCE_SECONDS = 600.0
+"""How long an agent may say nothing, tools at work, before its turn is given up."""
+MAX_ANSWER = 4_000_000
+"""Characters of one answer; what is beyond is cut, with finish_reason `length`."""
+_DEATH_NOTICE_SECONDS = 1.0
+
+TURNS = Counter("agentstack_turns_total", "Turns by how they ended", ["backend", "outcome"])
+
+Decide = Callable[[Conversation], Sequence[Event]]
+
+_logger = structlog.get_logger("turns")
+
+
+class Turns:
+    """Starts, cancels and repeats turns; at most one runs in a conversation."""
+
+    def __init__(self, pool: RunnerPool, conversations: ConversationCommands, nursery: trio.Nursery) -> None:
+        self._pool = pool
+        self._house = pool.house
+        self._conversations = conversations
+        self._nursery = nursery
+        self._live: dict[str, LiveTurn] = {}
+        self._closing = False
+
+    def __repr__(self) -> str:
+        return f"<Turns {len(self._live)} running>"
+
+    def statistics(self) -> dict[str, int]:
+        """Return how many turns run."""
+        return {"running": len(self._live)}
+
+    def live(self, conversation_id: str) -> LiveTurn | None:
+        """Return the turn that runs in a conversation, or None."""
+        return self._live.get(conversation_id)
+
+    async def ask(self, conversation: Conversation, content: str, model: str, origin: Origin) -> LiveTurn:
+        """Post a user message and have it answered. Returns as soon as both are in the log."""
+        now = time.time()
+        turn_id, message_id = new_id(now), new_id(now)
+        decide = partial(rules.ask, turn_id=turn_id, message_id=message_id, content=content, model=model)
+        return await self._begin(conversation, decide, turn_id, origin)
+
+    async def ask_again(self, conversation: Conversation, turn_id: str, origin: Origin) -> LiveTurn:
+        """Drop the answer of a turn, and all after it, and have the same question answered anew."""
+        new_turn_id = new_id(time.time())
+        return await self._begin(
+            conversation, lambda c: rules.ask_again(c, turn_id, new_turn_id=new_turn_id), new_turn_id, origin
+        )
+
+    async def cancel(self, conversation: Conversation, turn_id: str) -> None:
+        """Stop a running turn, keep what it has written, and return when that is in the log.
+
+        Raises NotFound, or Conflict when the turn has ended.
+        """
+        conversation.turn(turn_id)
+        live = self._live.get(conversation.id)
+        if live is None or live.id != turn_id:
+            raise Conflict("This answer is not being written any more.", code="turn_ended")
+        live.scope.cancel()
+        await live.ended.wait()
+
+    async def close_interrupted(self) -> None:
+        """At start: close the turns that a crash cut off."""
+        origin = Origin("system", "start")
+        for summary in self._house.views.conversations.with_running_turn():
+            _logger.info("turn_interrupted", conversation=summary.id, turn=summary.running_turn)
+            event = TurnInterrupted(
+                conversation_id=summary.id,
+                turn_id=summary.running_turn,
+                message_id=new_id(time.time()),
+                content="",
+            )
+            await self._conversations.repository.execute(summary.id, partial(_just, event), origin)
+
+    async def aclose(self, grace_seconds: float) -> None:
+        """Take no more turns, give the running ones a grace to finish, then save them as interrupted."""
+        self._closing = True
+        with trio.move_on_after(grace_seconds):
+            for live in list(self._live.values()):
+                await live.ended.wait()
+        for live in list(self._live.values()):
+            live.interrupted = True
+            live.scope.cancel()
+            await live.ended.wait()
+
+    # -- one turn -----------------------------------------------------------------------------------------
+
+    async def _begin(self, conversation: Conversation, decide: Decide, turn_id: str, origin: Origin) -> LiveTurn:
+        if self._closing:
+            raise Unavailable("agent-stack is shutting down. Try again in a moment.", code="shutting_down")
+        agent = self._house.views.agents.owned(conversation.agent_id, conversation.user_id)
+        self._house.backends.enabled(agent.backend)
+        # Not cancelled half way: a turn that is in the log must run.
+        with trio.CancelScope(shield=True):
+            await self._conversations.repository.execute(conversation.id, decide, origin)
+            live = LiveTurn(turn_id, conversation.id, conversation.user_id, new_id(time.time()))
+            self._live[conversation.id] = live
+            self._nursery.start_soon(self._run, live, agent, origin)
+        return live
+
+    async def _run(self, live: LiveTurn, agent: Agent, origin: Origin) -> None:
+        failure = ""
+        outcome = "interrupted"  # Unless it comes to an end of its own.
+        try:
+            with live.scope:
+                try:
+                    await self._answer(live, agent, origin)
+                except DomainError as error:
+                    failure = error.message
+                except BrokenAnswerError as error:
+                    failure = str(error)
+                except httpx.HTTPError as error:
+                    failure = await self._in_words(agent, error)
+                except Exception:
+                    _logger.exception("turn_failed", turn=live.id)
+                    failure = "Something went wrong inside agent-stack; its log has the details."
+            if live.scope.cancelled_caught:
+                outcome = "interrupted" if live.interrupted else "cancelled"
+            else:
+                outcome = "failed" if failure else "finished"
+        finally:
+            with trio.CancelScope(shield=True):
+                await self._close(live, agent, _ending(live, outcome, failure), origin)
+                TURNS.labels(agent.backend, outcome).inc()
+
+    async def _close(self, live: LiveTurn, agent: Agent, event: Event, origin: Origin) -> None:
+        try:
+            await self._conversations.repository.execute(
+                live.conversation_id,
+                # The conversation may have been deleted, and the turn with it.
+                lambda c: [event] if live.id in c.turns else [],
+                origin,
+            )
+        except Exception:
+            # The disk refused. The turn is found open at the next start and closed then.
+            _logger.exception("turn_not_saved", turn=live.id)
+        finally:
+            del self._live[live.conversation_id]
+            live.ended.set()
+            self._house.signals.notify(live.conversation_id)
+
+    async def _answer(self, live: LiveTurn, agent: Agent, origin: Origin) -> None:
+        supervisor = self._pool.supervise(agent)
+        for attempt in (1, 2):
+            run = await supervisor.acquire(origin)
+            try:
+                await self._stream(live, agent, run)
+            except httpx.ConnectError:
+                # It died a moment ago and nobody was told yet: with the notice, a fresh one is started.
+                if attempt == 2 or not await _dies(run):
+                    raise
+            else:
+                return
+            finally:
+                supervisor.release()
+
+    async def _stream(self, live: LiveTurn, agent: Agent, run: Run) -> None:
+        if run.endpoint is None:
+            raise AssertionError("a ready runner has an endpoint")
+        conversation = (await self._conversations.repository.load(live.conversation_id)).state
+        backend = self._house.backends.get(agent.backend)
+        session = conversation_session(conversation.id)
+        body = {
+            "model": conversation.turn(live.id).model or conversation.model or agent.model or backend.name,
+            "messages": [
+                {"role": m.role, "content": m.content} for m in conversation.messages if m.role != "error"
+            ],
+            "stream": True,
+            "stream_options": {"include_usage": True},
+            "user": session,
+        }
+        answered = any(m.role == "assistant" and m.turn_id for m in conversation.messages)
+        adapted = adapt(backend, body, session=session, model_override=agent.model, first=not answered)
+        headers = {
+            "content-type": "application/json",
+            "accept": "text/event-stream",
+            **auth_headers(backend, run.key),
+            **adapted.headers,
+        }
+        request = self._house.client.stream(
+            "POST",
+            f"{run.endpoint.url}/v1/chat/completions",
+            content=orjson.dumps(body if adapted.body is None else adapted.body),
+            headers=headers,
+            timeout=httpx.Timeout(10.0, read=SILENCE_SECONDS),
+        )
+        async with request as response:
+            await self._read(live, response)
+
+    async def _read(self, live: LiveTurn, response: httpx.Response) -> None:
+        if not response.is_success:
+            raise BrokenAnswerError(await _refusal(response))
+        if "text/event-stream" not in response.headers.get("content-type", ""):
+            text, live.finish_reason, live.usage = whole_answer(await response.aread())
+            self._add(live, text)
+            return
+        reader = AnswerReader()
+        async for data in response.aiter_bytes():
+            try:
+                self._add(live, reader.feed(data))
+            finally:
+                live.finish_reason, live.usage = reader.finish_reason, reader.usage
+            if reader.done:
+                break
+            if live.length >= MAX_ANSWER:
+                live.finish_reason = "length"
+                return
+        reader.end()
+        live.finish_reason = reader.finish_reason or "stop"
+
+    def _add(self, live: LiveTurn, text: str) -> None:
+        if text:
+            live.add(text[: MAX_ANSWER - live.length])
+            self._house.signals.notify(live.conversation_id)
+
+    async def _in_words(self, agent: Agent, error: httpx.HTTPError) -> str:
+        """Return what a broken connection means: often that the agent has died, and then how."""
+        supervisor = self._pool.find(agent.id)
+        if isinstance(error, httpx.ReadTimeout):
+            return f"The agent said nothing for {SILENCE_SECONDS / 60:.0f} minutes, so the turn was given up."
+        run = supervisor.run_now if supervisor else None
+        if run and await _dies(run):
+            return f"The agent ended in the middle of its answer: {run.exit}. Ask again to start a fresh one."
+        return f"The connection to the agent broke: {error or type(error).__name__}. Ask again."
+
+
+def _just(event: Event, _: Conversation) -> list[Event]:
+    return [event]
+
+
+async def _dies(run: Run) -> bool:
+    """Wait a moment for the notice that a runner has ended."""
+    with trio.move_on_after(_DEATH_NOTICE_SECONDS):
+        await run.exited.wait()
+    return run.exited.is_set()
+
+
+async def _refusal(response: httpx.Response) -> str:
+    """Return what an agent that answered with an error status has said."""
+    said = bytearray()
+    async for data in response.aiter_bytes():
+        said += data
+        if len(said) > 64_000:
+            break
+    try:
+        words = error_text(parse_object(bytes(said)))
+    except BrokenAnswerError:
+        words = bytes(said[:500]).decode(errors="replace").strip() or "nothing more"
+    return f"The agent answered with status {response.status_code}: {words}"
+
+
+def _ending(live: LiveTurn, outcome: str, failure: str) -> Event:
+    """Return the event that closes a turn."""
+    about = {"conversation_id": live.conversation_id, "turn_id": live.id, "message_id": live.message_id}
+    content = live.text()
+    if outcome == "failed":
+        return TurnFailed(**about, content=content, error_message_id=new_id(time.time()), error=failure)
+    if outcome == "interrupted":
+        return TurnInterrupted(**about, content=content)
+    reason = "cancelled" if outcome == "cancelled" else live.finish_reason
+    return TurnFinished(**about, content=content, finish_reason=reason, usage=live.usage)

@@ -1,0 +1,1 @@
+"""HTTP: the API, the event streams, the OpenAI surface and the page."""

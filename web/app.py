@@ -1,0 +1,91 @@
+"""The Quart application."""
+
+from pathlib import Path
+from typing import Any
+
+from prometheus_client import REGISTRY, CollectorRegistry
+from quart import Response
+from quart_schema import Info, QuartSchema
+from quart_schema.openapi import OpenAPIProvider
+from quart_trio import QuartTrio
+from werkzeug.routing import Rule
+
+from web import pages
+from web.admin.routes import blueprint as admin
+from web.agents.routes import blueprint as agents
+from web.asgi import KeepAliveConnection
+from web.auth.guard import Guard
+from web.auth.routes import blueprint as auth
+from web.conversations.routes import blueprint as conversations
+from web.operations.routes import blueprint as operations
+from web.problems import Problem, handle_errors
+from web.runners.routes import blueprint as runners
+from web.services import Services
+
+STATIC = Path(__file__).parent / "static"
+
+
+class ContractProvider(OpenAPIProvider):
+    """The OpenAPI document, with our error shape on every operation."""
+
+    def generate_rules(self) -> Any:
+        """Leave the page and its files out."""
+        return (r for r in super().generate_rules() if not r.endpoint.startswith(("static", "pages.")))
+
+    def build_paths(self, rule: Rule) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Add what the library cannot know: any error is a problem, and a body is not optional."""
+        paths, components = super().build_paths(rule)
+        for operation in (o for path in paths.values() for o in path.values()):
+            schema = Problem.model_json_schema()
+            operation["responses"]["default"] = {
+                "description": Problem.__doc__,
+                "content": {"application/problem+json": {"schema": schema}},
+            }
+            if not any(str(status).startswith("2") for status in operation["responses"]):
+                status = "204" if rule.methods and "DELETE" in rule.methods else "200"
+                operation["responses"][status] = {"description": "Done."}
+            if "requestBody" in operation:
+                operation["requestBody"]["required"] = True
+        return paths, components
+
+
+def make_app(services: Services, guard: Guard, metrics: CollectorRegistry = REGISTRY) -> QuartTrio:
+    """Return the application that serves everything but /v1."""
+    app = QuartTrio("web", static_folder=str(STATIC), static_url_path="/static")
+    app.asgi_http_class = KeepAliveConnection
+    # Streams are as long as they are; what must not take long has its own deadline.
+    app.config.update(
+        RESPONSE_TIMEOUT=None,
+        BODY_TIMEOUT=60,
+        MAX_CONTENT_LENGTH=services.settings.max_body,
+        SEND_FILE_MAX_AGE_DEFAULT=3600,
+        SERVICES=services,
+        GUARD=guard,
+        METRICS=metrics,
+    )
+    app.json.sort_keys = False  # type: ignore[attr-defined] # the default provider has it
+    app.url_map.merge_slashes = False
+    for blueprint in (auth, runners, agents, conversations, admin, operations, pages.blueprint):
+        app.register_blueprint(blueprint)
+    QuartSchema(
+        app,
+        openapi_path="/openapi.json",
+        swagger_ui_path=None,
+        redoc_ui_path=None,
+        scalar_ui_path=None,
+        info=Info(title="agent-stack", version="1", description="Users, agents, runners and conversations."),
+        openapi_provider_class=ContractProvider,
+        conversion_preference="pydantic",
+    )
+    handle_errors(app)
+
+    @app.after_request
+    async def add_security_headers(response: Response) -> Response:
+        response.headers.setdefault("X-Content-Type-Options", "nosniff")
+        response.headers.setdefault("Referrer-Policy", "same-origin")
+        response.headers.setdefault("Content-Security-Policy", pages.CONTENT_SECURITY_POLICY)
+        if response.mimetype in {"application/json", "application/problem+json"}:
+            response.headers.setdefault("Cache-Control", "no-store")
+        return response
+
+    return app

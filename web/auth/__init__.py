@@ -1,0 +1,1 @@
+"""Who is calling, and signing in and out."""

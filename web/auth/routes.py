@@ -1,0 +1,162 @@
+"""/auth: signing up, in and out."""
+
+import hmac
+
+from pydantic import Field
+from quart import Blueprint, Response, jsonify, request
+from quart_schema import document_response, tag_blueprint, validate_request
+
+from domain.errors import Forbidden
+from eventlog.envelope import Origin
+from projections.users import User
+from web.auth import tokens
+from web.context import anonymous_origin, caller, services
+from web.schemas import Answer, Ok, Request
+
+blueprint = Blueprint("auth", __name__, url_prefix="/auth")
+tag_blueprint(blueprint, ["auth"])
+
+
+class Account(Answer):
+    """A user as clients see one."""
+
+    id: str
+    email: str
+    name: str
+    slug: str
+    role: str
+
+
+class Signed(Answer):
+    """Who is signed in."""
+
+    user: Account
+
+
+class Credentials(Request):
+    """An address and a password."""
+
+    email: str = Field(max_length=320)
+    password: str = Field(max_length=1024)
+
+
+class Signup(Credentials):
+    """A new account."""
+
+    name: str | None = Field(default=None, max_length=200)
+    invite_code: str | None = Field(default=None, max_length=200)
+
+
+class Setup(Credentials):
+    """The admin's account, with the one-time token that the server printed at its start."""
+
+    token: str = Field(max_length=200)
+    name: str | None = Field(default=None, max_length=200)
+
+
+class SigninState(Answer):
+    """What a visitor may do."""
+
+    needs_setup: bool
+    allow_signup: bool
+    invite_required: bool
+
+
+@blueprint.get("/state")
+@document_response(SigninState)
+async def state() -> Response:
+    """Tell whether there is an admin yet and whether visitors may sign up."""
+    settings = services().settings
+    return jsonify(
+        SigninState(
+            needs_setup=services().views.users.admin() is None,
+            allow_signup=settings.allow_signup,
+            invite_required=bool(settings.invite_code),
+        ).model_dump()
+    )
+
+
+@blueprint.post("/setup")
+@document_response(Signed)
+@validate_request(Setup)
+async def setup(data: Setup) -> Response:
+    """Create the admin with the one-time token, and sign in."""
+    origin = anonymous_origin()
+    lifecycle = services().lifecycle
+    if not lifecycle.setup_token or not hmac.compare_digest(data.token.encode(), lifecycle.setup_token.encode()):
+        raise Forbidden(
+            "This set-up link is spent or wrong. Restart agent-stack to get a new one, if there is no admin yet.",
+            code="bad_setup_token",
+        )
+    user = await services().accounts.register(
+        email=data.email, password=data.password, name=data.name, role="admin", origin=origin
+    )
+    lifecycle.setup_token = ""
+    return await _sign_in(user, origin)
+
+
+@blueprint.post("/signup")
+@document_response(Signed)
+@validate_request(Signup)
+async def signup(data: Signup) -> Response:
+    """Create an account and sign in."""
+    origin = anonymous_origin()
+    settings = services().settings
+    if not settings.allow_signup:
+        raise Forbidden("Signing up is switched off here. Ask the admin for an account.", code="signup_off")
+    if settings.invite_code and not hmac.compare_digest(
+        (data.invite_code or "").encode(), settings.invite_code.encode()
+    ):
+        raise Forbidden("The invite code is wrong. Ask the admin for the right one.", code="bad_invite")
+    user = await services().accounts.register(
+        email=data.email, password=data.password, name=data.name, role="user", origin=origin
+    )
+    return await _sign_in(user, origin)
+
+
+@blueprint.post("/login")
+@document_response(Signed)
+@validate_request(Credentials)
+async def login(data: Credentials) -> Response:
+    """Sign in."""
+    origin = anonymous_origin()
+    user = await services().accounts.authenticate(data.email, data.password)
+    return await _sign_in(user, origin)
+
+
+@blueprint.post("/logout")
+@document_response(Ok)
+async def logout() -> Response:
+    """End this session: its token is void from now on, also where it was copied to."""
+    who = caller()
+    await services().accounts.revoke_session(who.session, who.origin)
+    answer = jsonify(Ok().model_dump())
+    settings = services().settings
+    answer.delete_cookie(
+        settings.cookie_name, path="/", httponly=True, samesite="Lax", secure=settings.cookie_secure
+    )
+    return answer
+
+
+@blueprint.get("/me")
+@document_response(Signed)
+async def me() -> Response:
+    """Tell who is signed in."""
+    return jsonify(Signed(user=Account.model_validate(caller().user)).model_dump())
+
+
+async def _sign_in(user: User, origin: Origin) -> Response:
+    settings = services().settings
+    device = request.headers.get("User-Agent", "")
+    session = await services().accounts.open_session(user, device, Origin(f"user:{user.id}", origin.correlation))
+    answer = jsonify(Signed(user=Account.model_validate(user)).model_dump())
+    answer.set_cookie(
+        settings.cookie_name,
+        tokens.issue(session, settings.jwt_secret),
+        max_age=settings.jwt_seconds,
+        path="/",
+        httponly=True,
+        samesite="Lax",
+        secure=settings.cookie_secure,
+    )
+    return answer

@@ -1,0 +1,297 @@
+"""The proxy: one request to one runner, its answer streamed back as it comes.
+
+It runs as raw ASGI. A runner is leased for the whole exchange. When the client goes away, the request to the
+runner is dropped at once; when the runner breaks, the client is told in OpenAI's shape, also inside a stream.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qs
+
+import httpcore2
+import orjson
+import structlog
+import trio
+
+from domain.backends.adaptation import Adapted, adapt
+from domain.errors import DomainError, EngineFailed
+from eventlog.errors import EventLogError
+from supervisors.runners.probe import auth_headers
+from supervisors.runners.supervisor import Run
+from web.auth.guard import Caller, Guard
+from web.context import CORRELATION
+from web.openai.body import ClientGoneError, Receive, read_body
+from web.openai.errors import described, error_body
+from web.openai.headers import HeaderList, to_client, to_runner
+from web.openai.models import model_info, model_list
+from web.openai.routing import Destination, destination
+from web.openai.upstream import HookedStream, connection_pool
+from web.problems import LOG_REFUSED
+from web.services import Services
+
+Scope = dict[str, Any]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+SILENCE_SECONDS = 600.0
+"""How long an agent may send nothing."""
+FLUSH_BYTES = 64 * 1024
+"""A burst longer than this is not gathered further: it bounds the memory of one stream."""
+_TIMEOUTS = {"timeout": {"connect": 10.0, "read": SILENCE_SECONDS, "write": 60.0, "pool": None}}
+_JSON = b"application/json"
+_DEATH_NOTICE_SECONDS = 1.0
+
+_logger = structlog.get_logger("openai")
+
+
+@dataclass(slots=True, eq=False)
+class Exchange:
+    """One request and its answer. `final` is set before the last send: from then on a disconnect means nothing."""
+
+    scope: Scope
+    receive: Receive
+    send: Send
+    headers: dict[str, str]
+    working: trio.CancelScope = field(default_factory=trio.CancelScope)
+    started: bool = False
+    final: bool = False
+    is_event_stream: bool = False
+    cut: bool = False
+    pending: list[bytes] = field(default_factory=list)
+    pending_size: int = 0
+
+    async def start(self, status: int, headers: HeaderList) -> None:
+        """Send the head of the answer."""
+        self.started = True
+        await self.send({"type": "http.response.start", "status": status, "headers": headers})
+
+    def gather(self, data: bytes) -> None:
+        """Add to the burst."""
+        self.pending.append(data)
+        self.pending_size += len(data)
+
+    async def flush(self) -> None:
+        """Write out the burst."""
+        if self.pending:
+            data = b"".join(self.pending)
+            self.pending.clear()
+            self.pending_size = 0
+            await self.send({"type": "http.response.body", "body": data, "more_body": True})
+
+    async def finish(self, data: bytes = b"") -> None:
+        """Write out the burst and `data`, and end the answer."""
+        last = b"".join((*self.pending, data))
+        self.pending.clear()
+        self.final = True
+        await self.send({"type": "http.response.body", "body": last, "more_body": False})
+
+    async def answer_json(self, status: int, body: bytes, *more: tuple[bytes, bytes]) -> None:
+        """Send a whole JSON answer."""
+        length = str(len(body)).encode()
+        await self.start(status, [(b"content-type", _JSON), (b"content-length", length), *more])
+        await self.finish(body)
+
+
+class OpenAISurface:
+    """The ASGI application under /v1."""
+
+    def __init__(self, services: Services, guard: Guard) -> None:
+        self._services = services
+        self._guard = guard
+        self._pool = connection_pool()
+        self._open = 0
+        self._quiet = trio.lowlevel.ParkingLot()
+
+    def statistics(self) -> dict[str, int]:
+        """Return how many exchanges are under way and how many connections to runners are open."""
+        return {"exchanges": self._open, "connections": len(self._pool.connections)}
+
+    async def quiet(self) -> None:
+        """Wait until no exchange is under way."""
+        while self._open:
+            await self._quiet.park()
+
+    async def aclose(self) -> None:
+        """Close the connections to runners."""
+        await self._pool.aclose()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        exchange = Exchange(scope, receive, send, headers)
+        self._open += 1
+        try:
+            await self._handle(exchange)
+        finally:
+            self._open -= 1
+            if not self._open:
+                self._quiet.unpark_all()
+
+    async def _handle(self, exchange: Exchange) -> None:
+        try:
+            caller = self._guard.identify(exchange.scope["method"], exchange.headers, exchange.scope[CORRELATION])
+            if exchange.scope["method"] == "GET" and await self._models(exchange, caller):
+                return
+            body = await read_body(exchange.receive, exchange.headers, self._services.settings.max_body)
+        except ClientGoneError:
+            return
+        except DomainError as error:
+            await self._refuse(exchange, *described(error))
+            return
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_watch_client, exchange)
+            nursery.start_soon(_watch_shutdown, exchange, self._services.lifecycle.cut)
+            with exchange.working:
+                await self._forward_or_explain(exchange, caller, body)
+            if exchange.cut and not exchange.final:
+                await self._break_off(exchange, 503, "agent-stack is shutting down.")
+            nursery.cancel_scope.cancel()
+
+    async def _models(self, exchange: Exchange, caller: Caller) -> bool:
+        path = exchange.scope["path"].removeprefix("/v1")
+        if path == "/models":
+            found = model_list(self._services, caller.user.id)
+        elif path.startswith("/models/"):
+            model = path.removeprefix("/models/")
+            backend = self._services.backends.for_model(model)
+            found = model_info(self._services, caller.user.id, backend, model)
+        else:
+            return False
+        await exchange.answer_json(200, orjson.dumps(found))
+        return True
+
+    async def _forward_or_explain(self, exchange: Exchange, caller: Caller, body: bytes) -> None:
+        """Forward a request. Whatever goes wrong ends as an error that an OpenAI client understands."""
+        try:
+            query = exchange.scope["query_string"].decode("latin-1")
+            model = parse_qs(query).get("model", [""])[0]
+            content_type = exchange.headers.get("content-type", "")
+            to = await destination(self._services, caller, body, content_type, model)
+            await self._forward(exchange, caller, to, body)
+        except DomainError as error:
+            await self._break_off(exchange, *described(error))
+        except httpcore2.ReadTimeout:
+            text = f"The agent said nothing for {SILENCE_SECONDS / 60:.0f} minutes."
+            await self._break_off(exchange, 504, text)
+        except (httpcore2.NetworkError, httpcore2.ProtocolError, httpcore2.TimeoutException) as error:
+            await self._break_off(exchange, 502, f"The agent's answer broke off: {error or type(error).__name__}.")
+        except EventLogError:
+            await self._break_off(exchange, 503, LOG_REFUSED)
+        except Exception:
+            _logger.exception("proxy_failed")
+            text = "Something went wrong inside agent-stack; its log has the details."
+            await self._break_off(exchange, 500, text)
+
+    async def _forward(self, exchange: Exchange, caller: Caller, to: Destination, body: bytes) -> None:
+        supervisor = self._services.pool.supervise(to.agent)
+        for attempt in (1, 2):
+            async with supervisor.lease(caller.origin) as lease:
+                try:
+                    await self._exchange(exchange, to, lease.run, body)
+                except httpcore2.ConnectError as error:
+                    # It died a moment ago and nobody was told yet: with the notice, a fresh one is started.
+                    with trio.move_on_after(_DEATH_NOTICE_SECONDS):
+                        await lease.run.exited.wait()
+                    if attempt == 2 or not lease.run.exited.is_set():
+                        text = f"The agent does not take connections: {error}."
+                        raise EngineFailed(text, code="agent_unreachable") from None
+                else:
+                    return
+
+    async def _exchange(self, exchange: Exchange, to: Destination, run: Run, body: bytes) -> None:
+        adapted = self._adapt(exchange, to, run)
+        content = body if adapted.body is None else orjson.dumps(adapted.body)
+        request = httpcore2.Request(
+            exchange.scope["method"],
+            self._url(exchange, run),
+            headers=self._headers(exchange, to, run, adapted, len(content)),
+            content=content,
+            extensions=_TIMEOUTS,
+        )
+        response = await self._pool.handle_async_request(request)
+        stream = response.extensions["network_stream"]
+        try:
+            exchange.is_event_stream = any(
+                name.lower() == b"content-type" and value.startswith(b"text/event-stream")
+                for name, value in response.headers
+            )
+            await exchange.start(response.status, to_client(response.headers))
+            if isinstance(stream, HookedStream):
+                stream.before_read = exchange.flush
+            async for data in response.aiter_stream():
+                exchange.gather(data)
+                if exchange.pending_size > FLUSH_BYTES:
+                    await exchange.flush()
+        finally:
+            if isinstance(stream, HookedStream):
+                stream.before_read = None
+            with trio.CancelScope(shield=True):
+                await response.aclose()
+        await exchange.finish()
+
+    @staticmethod
+    def _adapt(exchange: Exchange, to: Destination, run: Run) -> Adapted:
+        if to.body is None or not exchange.scope["path"].endswith("/chat/completions"):
+            return Adapted({}, None)
+        first = to.session not in run.sessions
+        run.sessions.add(to.session)
+        return adapt(to.backend, to.body, session=to.session, model_override=to.agent.model, first=first)
+
+    @staticmethod
+    def _url(exchange: Exchange, run: Run) -> httpcore2.URL:
+        if run.endpoint is None:
+            raise AssertionError("a ready runner has an endpoint")
+        query = exchange.scope["query_string"]
+        target = exchange.scope["raw_path"] + (b"?" + query if query else b"")
+        return httpcore2.URL(scheme=b"http", host=run.endpoint.host.encode(), port=run.endpoint.port, target=target)
+
+    @staticmethod
+    def _headers(exchange: Exchange, to: Destination, run: Run, adapted: Adapted, length: int) -> HeaderList:
+        ours = {**adapted.headers, **auth_headers(to.backend, run.key)}
+        added = [(name.encode(), value.encode()) for name, value in ours.items()]
+        names = {name.lower() for name, _ in added}
+        passed = [h for h in to_runner(exchange.scope["headers"]) if h[0] not in names]
+        host = f"{run.endpoint.host}:{run.endpoint.port}" if run.endpoint else ""
+        return [
+            (b"host", host.encode()),
+            *passed,
+            *added,
+            (b"content-length", str(length).encode()),
+            (b"x-request-id", exchange.scope[CORRELATION].encode()),
+        ]
+
+    async def _refuse(self, exchange: Exchange, status: int, body: bytes) -> None:
+        # The rest of the body may still be coming: the connection cannot be used again.
+        close = [(b"connection", b"close")] if status == 413 else []
+        await exchange.answer_json(status, body, *close)
+
+    async def _break_off(self, exchange: Exchange, status: int, told: bytes | str) -> None:
+        """Tell the client that there is no answer, or no more of it."""
+        body = error_body(told, status=status) if isinstance(told, str) else told
+        if not exchange.started:
+            await exchange.answer_json(status, body)
+        elif exchange.is_event_stream:
+            # The stream may have broken off within a line: end that first.
+            await exchange.finish(b"\n\ndata: " + body + b"\n\n")
+        else:
+            # A body of a promised length or type cannot be mended: cutting it is the only honest signal.
+            raise AnswerCutError
+
+
+class AnswerCutError(Exception):
+    """An answer that is no event stream broke off after its head was sent: the connection must be cut."""
+
+
+async def _watch_client(exchange: Exchange) -> None:
+    while True:
+        message = await exchange.receive()
+        if message["type"] == "http.disconnect":
+            if not exchange.final:
+                exchange.working.cancel()
+            return
+
+
+async def _watch_shutdown(exchange: Exchange, cut: trio.Event) -> None:
+    await cut.wait()
+    exchange.cut = True
+    exchange.working.cancel()

@@ -1,0 +1,75 @@
+"""The connection to runners on the hot path, with a hook before each read.
+
+A burst of small chunks from an agent should leave as one write, a single chunk at once. So chunks are gathered,
+and what was gathered is written out just before the socket is read again: that is when the burst is over.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
+
+import httpcore2
+import trio
+
+Hook = Callable[[], Awaitable[None]]
+
+
+# The methods below have the library's signatures, timeouts included (ASYNC109).
+
+
+class HookedStream(httpcore2.AsyncNetworkStream):
+    """A network stream that awaits `before_read`, when there is one, before it reads."""
+
+    def __init__(self, stream: httpcore2.AsyncNetworkStream) -> None:
+        self._stream = stream
+        self.before_read: Hook | None = None
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109
+        """Flush, then read."""
+        if self.before_read:
+            await self.before_read()
+        return await self._stream.read(max_bytes, timeout)
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109
+        """Write."""
+        await self._stream.write(buffer, timeout)
+
+    async def aclose(self) -> None:
+        """Close, whatever happens meanwhile."""
+        with trio.CancelScope(shield=True):
+            await self._stream.aclose()
+
+    def get_extra_info(self, info: str) -> Any:
+        """Return what the network stream knows."""
+        return self._stream.get_extra_info(info)
+
+
+class HookedBackend(httpcore2.AsyncNetworkBackend):
+    """Connects over TCP and wraps the streams."""
+
+    def __init__(self) -> None:
+        self._backend = httpcore2.TrioBackend()
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,  # noqa: ASYNC109
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore2.AsyncNetworkStream:
+        """Connect."""
+        return HookedStream(await self._backend.connect_tcp(host, port, timeout, local_address, socket_options))
+
+    async def sleep(self, seconds: float) -> None:
+        """Sleep."""
+        await trio.sleep(seconds)
+
+
+def connection_pool() -> httpcore2.AsyncConnectionPool:
+    """Return a pool without a limit of its own: every stream needs a connection, and leases bound the rest."""
+    return httpcore2.AsyncConnectionPool(
+        max_connections=None,
+        max_keepalive_connections=100,
+        keepalive_expiry=60,
+        network_backend=HookedBackend(),
+    )

@@ -1,0 +1,115 @@
+"""Errors as `application/problem+json` (RFC 9457), in one shape on every route."""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+import structlog
+from pydantic import BaseModel, ConfigDict, ValidationError
+from quart import Quart, Response
+from quart_schema import RequestSchemaValidationError
+from werkzeug.exceptions import HTTPException
+
+from domain.errors import (
+    Conflict,
+    DomainError,
+    EngineFailed,
+    Forbidden,
+    Invalid,
+    NotFound,
+    StartTimedOut,
+    TooLarge,
+    Unauthenticated,
+    Unavailable,
+    Unprocessable,
+)
+from eventlog.errors import AppendFailedError, LogClosedError, StreamConflictError
+
+STATUS: Mapping[type[DomainError], int] = {
+    Invalid: 400,
+    Unauthenticated: 401,
+    Forbidden: 403,
+    NotFound: 404,
+    Conflict: 409,
+    TooLarge: 413,
+    Unprocessable: 422,
+    EngineFailed: 502,
+    Unavailable: 503,
+    StartTimedOut: 504,
+}
+LOG_REFUSED = "The event log could not be written, so nothing was changed. Is the disk full? Try again."
+_HIDDEN_FIELDS = frozenset({"log_tail"})
+
+_logger = structlog.get_logger("web")
+
+
+class Problem(BaseModel):
+    """What went wrong. `detail` is a sentence that says what to do; `code` is stable."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+
+
+def problem(status: int, detail: str, code: str, **fields: Any) -> Response:
+    """Return an error response."""
+    title = HTTPStatus(status).phrase
+    body = {**fields, "type": f"urn:agentstack:{code}", "title": title, "status": status, "detail": detail}
+    return Response(
+        orjson.dumps({**body, "code": code}, default=str), status, content_type="application/problem+json"
+    )
+
+
+def listed(error: ValidationError) -> str:
+    """Return pydantic's complaints as one sentence."""
+    found = error.errors(include_url=False, include_input=False, include_context=False)
+    return "; ".join(f"{'.'.join(map(str, e['loc'])) or 'body'}: {e['msg']}" for e in found)
+
+
+def status_of(error: DomainError) -> int:
+    """Return the HTTP status for an error."""
+    return next(status for kind, status in STATUS.items() if isinstance(error, kind))
+
+
+def handle_errors(app: Quart) -> None:
+    """Make every error of `app` a problem."""
+
+    @app.errorhandler(DomainError)
+    async def refused(error: DomainError) -> Response:
+        fields = {k: v for k, v in error.fields.items() if k not in _HIDDEN_FIELDS}
+        return problem(status_of(error), error.message, error.reason, **fields)
+
+    @app.errorhandler(RequestSchemaValidationError)
+    async def malformed(error: RequestSchemaValidationError) -> Response:
+        cause = error.validation_error
+        detail = listed(cause) if isinstance(cause, ValidationError) else "The body must be a JSON object."
+        return problem(422, detail, "malformed")
+
+    @app.errorhandler(HTTPException)
+    async def http(error: HTTPException) -> Response:
+        status = error.code or 500
+        if status == 400:  # Quart could not read the body.
+            return problem(422, "The body is not valid JSON.", "malformed")
+        answer = problem(status, error.description or "", HTTPStatus(status).name.lower())
+        if status == 405:
+            answer.headers["Allow"] = dict(error.get_headers()).get("Allow", "")
+        return answer
+
+    @app.errorhandler(StreamConflictError)
+    async def conflict(_: StreamConflictError) -> Response:
+        return problem(409, "Somebody else changed this at the same moment. Load it again and retry.", "conflict")
+
+    @app.errorhandler(AppendFailedError)
+    @app.errorhandler(LogClosedError)
+    async def not_written(_: Exception) -> Response:
+        return problem(503, LOG_REFUSED, "log_refused")
+
+    @app.errorhandler(Exception)
+    async def unexpected(error: Exception) -> Response:
+        _logger.error("request_failed", exc_info=error)
+        return problem(500, "Something went wrong inside agent-stack; its log has the details.", "internal")

@@ -1,0 +1,81 @@
+"""Hypercorn, with a connection that does not wait for ever for a client that has stopped reading."""
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any, ClassVar
+
+import hypercorn.trio.run
+import trio
+from hypercorn.config import Config
+from hypercorn.events import Closed, Event, RawData
+from hypercorn.trio import serve
+from hypercorn.trio.tcp_server import TCPServer
+
+STALL_SECONDS = 30.0
+"""How long one write may wait for the client to read."""
+SHUTDOWN_STALL_SECONDS = 1.0
+"""The same once the server is shutting down."""
+
+
+class PatientServer(TCPServer):
+    """A connection whose writes have a deadline.
+
+    Hypercorn shields its writes from cancellation without one, so a client that stops reading would hold up a
+    shutdown. Here such a connection is cut: after `STALL_SECONDS`, or soon after a shutdown has begun.
+    """
+
+    sending: ClassVar[set[trio.CancelScope]] = set()
+    """The writes that are under way, for a shutdown to hurry them."""
+
+    async def protocol_send(self, event: Event) -> None:
+        """Send to the client, or give it up."""
+        if not isinstance(event, RawData):
+            await super().protocol_send(event)
+            return
+        patience = SHUTDOWN_STALL_SECONDS if self.context.terminated.is_set() else STALL_SECONDS
+        async with self.send_lock:
+            try:
+                with trio.CancelScope(shield=True, deadline=trio.current_time() + patience) as scope:
+                    self.sending.add(scope)
+                    await self.stream.send_all(event.data)
+                if not scope.cancelled_caught:
+                    return
+                await trio.aclose_forcefully(self.stream)
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                pass
+            finally:
+                self.sending.discard(scope)
+        await self.protocol.handle(Closed())
+
+
+async def serve_http(
+    app: Any,
+    *,
+    host: str,
+    port: int,
+    graceful_seconds: float,
+    shutdown: Callable[[], Awaitable[None]],
+    task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve until `shutdown` returns, then let open requests end for at most `graceful_seconds`.
+
+    `task_status` gets the addresses once the socket is bound; a port that is taken raises OSError before that.
+    """
+
+    async def shutdown_and_hurry() -> None:
+        await shutdown()
+        for scope in PatientServer.sending:
+            scope.deadline = min(scope.deadline, trio.current_time() + SHUTDOWN_STALL_SECONDS)
+
+    # The pinned version of hypercorn looks the class up here; there is no setting for it.
+    hypercorn.trio.run.TCPServer = PatientServer  # type: ignore[attr-defined] # an import of that module
+    config = Config()
+    config.bind = [f"[{host}]:{port}" if ":" in host else f"{host}:{port}"]
+    config.accesslog = None
+    config.errorlog = logging.getLogger("hypercorn.error")
+    config.graceful_timeout = graceful_seconds
+    config.keep_alive_timeout = 75
+    config.h2_max_concurrent_streams = 1000  # Event streams count, and stay.
+    config.include_server_header = False
+    config.max_app_queue_size = 10
+    await serve(app, config, shutdown_trigger=shutdown_and_hurry, task_status=task_status)

@@ -1,0 +1,63 @@
+"""All that requests are answered with."""
+
+from dataclasses import dataclass, field
+
+import trio
+
+from domain.backends.registry import Backends
+from eventlog.log import EventLog
+from projections.views import Views
+from supervisors.commands.accounts import Accounts
+from supervisors.commands.agents import AgentCommands
+from supervisors.commands.conversations import ConversationCommands
+from supervisors.runners.pool import RunnerPool
+from supervisors.signals import Signals
+from supervisors.turns.turns import Turns
+
+SHUTDOWN = "shutdown"
+"""The signal that every open stream listens to."""
+
+
+@dataclass(frozen=True, slots=True)
+class WebSettings:
+    """What the web needs to know of the settings. Times in seconds, sizes in bytes."""
+
+    jwt_secret: str
+    jwt_seconds: int
+    cookie_name: str
+    cookie_secure: bool
+    allow_signup: bool
+    invite_code: str
+    operator_key: str
+    """Shared by processes that can read the data folder: the command line speaks to the server with it."""
+    max_agents: int
+    max_body: int
+
+
+@dataclass(slots=True)
+class Lifecycle:
+    """How far a shutdown has come. `setup_token` is the one-time right to create the admin, "" when spent."""
+
+    setup_token: str = ""
+    ready: bool = False
+    closing: trio.Event = field(default_factory=trio.Event)
+    """No new work; event streams end."""
+    cut: trio.Event = field(default_factory=trio.Event)
+    """The grace is over: proxied streams end too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The parts of the program below the web."""
+
+    settings: WebSettings
+    log: EventLog
+    views: Views
+    backends: Backends
+    pool: RunnerPool
+    turns: Turns
+    accounts: Accounts
+    agents: AgentCommands
+    conversations: ConversationCommands
+    signals: Signals
+    lifecycle: Lifecycle
