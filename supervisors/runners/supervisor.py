@@ -345,7 +345,7 @@ class RunnerSupervisor:
         user = self._house.views.users.get(self.agent.user_id)
         spec = run.spec = self._house.maker.spec(backend, user, self.agent, run.runner_id)
         await trio.to_thread.run_sync(self._house.maker.ensure_home, backend, spec.home)
-        await self._append(
+        requested = await self._append(
             run,
             RunnerRequested(
                 runner_id=run.runner_id,
@@ -357,6 +357,8 @@ class RunnerSupervisor:
                 spec_hash=spec.spec_hash,
             ),
         )
+        # What follows is our own doing, because of that.
+        run.origin = Origin("system", run.origin.correlation, requested)
         await self._advance(run, "Fetching the image")
         image = await engine.prepare(
             spec, lambda done, detail: self.board.report(State.PULLING, done, "Fetching the image", detail)
@@ -499,10 +501,12 @@ class RunnerSupervisor:
     def _tell(self, happened: Input, run: Run, error: DomainError | None = None) -> None:
         self._send.send_nowait(Happened(happened, run, error))
 
-    async def _append(self, run: Run, event: Event, origin: Origin | None = None) -> None:
+    async def _append(self, run: Run, event: Event, origin: Origin | None = None) -> int:
+        """Append to the runner's stream and return the event's position."""
         stream = StreamAppend(f"runner:{run.runner_id}", run.version, [event])
-        await self._house.log.append(stream, origin=origin or run.origin)
+        recorded = await self._house.log.append(stream, origin=origin or run.origin)
         run.version += 1
+        return recorded[0].position
 
     async def _explain(self, run: Run, message: str, *, kind: type[DomainError] = EngineFailed) -> DomainError:
         """Return an error with what the agent printed last, its own key blotted out."""

@@ -15,6 +15,8 @@ class LiveTurn:
     conversation_id: str
     user_id: str
     message_id: str
+    runner_id: str = ""
+    """The runner that was asked, once there is one."""
     finish_reason: str = ""
     usage: Usage | None = None
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 
 import httpx
@@ -120,10 +121,11 @@ class Turns:
         self._house.backends.enabled(agent.backend)
         # Not cancelled half way: a turn that is in the log must run.
         with trio.CancelScope(shield=True):
-            await self._conversations.repository.execute(conversation.id, decide, origin)
+            recorded = await self._conversations.repository.execute(conversation.id, decide, origin)
+            because = replace(origin, causation=recorded[-1].position)
             live = LiveTurn(turn_id, conversation.id, conversation.user_id, new_id(time.time()))
             self._live[conversation.id] = live
-            self._nursery.start_soon(self._run, live, agent, origin)
+            self._nursery.start_soon(self._run, live, agent, because)
         return live
 
     async def _run(self, live: LiveTurn, agent: Agent, origin: Origin) -> None:
@@ -148,10 +150,11 @@ class Turns:
                 outcome = "failed" if failure else "finished"
         finally:
             with trio.CancelScope(shield=True):
-                await self._close(live, agent, _ending(live, outcome, failure), origin)
+                by = replace(origin, actor=f"runner:{live.runner_id}" if live.runner_id else "system")
+                await self._close(live, _ending(live, outcome, failure), by)
                 TURNS.labels(agent.backend, outcome).inc()
 
-    async def _close(self, live: LiveTurn, agent: Agent, event: Event, origin: Origin) -> None:
+    async def _close(self, live: LiveTurn, event: Event, origin: Origin) -> None:
         try:
             await self._conversations.repository.execute(
                 live.conversation_id,
@@ -188,6 +191,7 @@ class Turns:
         conversation = (await self._conversations.repository.load(live.conversation_id)).state
         backend = self._house.backends.get(agent.backend)
         session = conversation_session(conversation.id)
+        live.runner_id = run.runner_id
         body = {
             "model": conversation.turn(live.id).model or conversation.model or agent.model or backend.name,
             "messages": [

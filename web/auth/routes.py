@@ -6,7 +6,7 @@ from pydantic import Field
 from quart import Blueprint, Response, jsonify, request
 from quart_schema import document_response, tag_blueprint, validate_request
 
-from domain.errors import Forbidden
+from domain.errors import Forbidden, Unauthenticated
 from eventlog.envelope import Origin
 from projections.users import User
 from web.auth import tokens
@@ -55,23 +55,29 @@ class Setup(Credentials):
 
 
 class SigninState(Answer):
-    """What a visitor may do."""
+    """What a visitor may do, and who it is if somebody is signed in."""
 
     needs_setup: bool
     allow_signup: bool
     invite_required: bool
+    user: Account | None
 
 
 @blueprint.get("/state")
 @document_response(SigninState)
 async def state() -> Response:
-    """Tell whether there is an admin yet and whether visitors may sign up."""
+    """Tell whether there is an admin yet, whether visitors may sign up, and who is signed in, if anybody."""
     settings = services().settings
+    try:
+        user = Account.model_validate(caller().user)
+    except Unauthenticated:
+        user = None
     return jsonify(
         SigninState(
             needs_setup=services().views.users.admin() is None,
             allow_signup=settings.allow_signup,
             invite_required=bool(settings.invite_code),
+            user=user,
         ).model_dump()
     )
 

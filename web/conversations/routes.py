@@ -21,7 +21,7 @@ from web.conversations.shapes import (
     message_info,
     turn_info,
 )
-from web.conversations.stream import ConversationSource, parse_event_id
+from web.conversations.stream import ConversationSource, Seen, parse_event_id
 from web.schemas import Answer, Request
 from web.sse import event_stream
 
@@ -42,10 +42,11 @@ class OneConversation(Answer):
 
 
 class WholeConversation(OneConversation):
-    """A conversation with its messages; `turns` tells how the last of its turns ended."""
+    """A conversation with its messages. A stream opened with `event_id` goes on exactly from this answer."""
 
     messages: list[MessageInfo]
     last_turn: TurnInfo | None
+    event_id: str
 
 
 class OneMessage(Answer):
@@ -169,10 +170,13 @@ async def drop_after(conversation_id: str, message_id: str) -> tuple[str, int]:
 
 @blueprint.get("/<conversation_id>/stream")
 async def stream(conversation_id: str) -> Response:
-    """Follow a conversation as server-sent events; with Last-Event-ID, from where the client left off."""
+    """Follow a conversation as server-sent events.
+
+    With the header Last-Event-ID, or `last_event_id` in the query, it goes on from where the client left off.
+    """
     who = caller()
     summary = services().views.conversations.owned(conversation_id, who.user.id)
-    seen = parse_event_id(request.headers.get("Last-Event-ID", ""))
+    seen = parse_event_id(request.headers.get("Last-Event-ID") or request.args.get("last_event_id", ""))
     return event_stream(ConversationSource(services(), summary, seen), services().lifecycle)
 
 
@@ -217,6 +221,7 @@ async def _agent_for(data: NewConversation, who: Caller) -> Agent:
 
 
 async def _whole(conversation_id: str, who: Caller) -> Response:
+    position = services().log.position
     state = await services().conversations.load(conversation_id, who.user.id)
     summary = services().views.conversations.owned(conversation_id, who.user.id)
     asked = {m.id for m in state.messages}
@@ -226,6 +231,7 @@ async def _whole(conversation_id: str, who: Caller) -> Response:
             "conversation": conversation_info(services(), summary).model_dump(),
             "messages": [message_info(m) for m in state.messages],
             "last_turn": turn_info(state, last) if last else None,
+            "event_id": str(Seen(position)),
         }
     )
 

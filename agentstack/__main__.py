@@ -1,0 +1,5 @@
+"""`python -m agentstack`."""
+
+from agentstack.cli import main
+
+main()

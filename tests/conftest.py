@@ -1,0 +1,28 @@
+"""Fixtures for all tests."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.harness.server import Server
+
+FAST_DEMO = {
+    "name": "demo",
+    "display_name": "Demo agent",
+    "engine": "process",
+    "command": ["{python}", "-m", "images.demo"],
+    "extra_env": {"DEMO_PORT": "{port}", "DEMO_WORDS_PER_SECOND": "0"},
+    "api_key_env": "DEMO_API_KEY",
+    "ready_path": "/v1/models",
+    "stop_grace_seconds": 2,
+}
+"""The demo agent without its pauses."""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Return a running server with the demo agent, shared by the tests of a module."""
+    folder: Path = tmp_path_factory.mktemp("server")
+    with Server(folder, backends=[FAST_DEMO]) as running:
+        yield running

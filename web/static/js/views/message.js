@@ -1,0 +1,64 @@
+// Messages, finished and growing.
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { html } from "../html.js";
+import { decorate, toHtml } from "../markdown.js";
+
+/** @import { LiveTurn, Message } from "../types.js" */
+
+const LONG = 20_000;
+const LONG_MS = 300;
+
+/** @param {{message: Message}} props */
+export function Bubble({ message }) {
+  if (message.role === "user") return html`<div class="message user"><div class="text">${message.content}</div></div>`;
+  if (message.role === "error") return html`<div class="message failed" role="alert"><div class="text">${message.content}</div></div>`;
+  return html`<div class="message assistant"><${Markdown} text=${message.content} finished=${true} /></div>`;
+}
+
+/** @param {{turn: LiveTurn}} props */
+export function Writing({ turn }) {
+  const text = useThrottled(turn.text);
+  if (!turn.text) {
+    return html`<div class="message assistant pending">${turn.progress ? html`<${ColdStart} turn=${turn} />` : html`<span class="typing" aria-label="The agent is thinking"><i></i><i></i><i></i></span>`}</div>`;
+  }
+  return html`<div class="message assistant growing" aria-busy="true"><${Markdown} text=${text} finished=${false} /></div>`;
+}
+
+/** @param {{turn: LiveTurn}} props */
+function ColdStart({ turn }) {
+  const progress = turn.progress;
+  if (!progress || progress.stage === "ready") return html`<span class="typing" aria-label="The agent is thinking"><i></i><i></i><i></i></span>`;
+  return html`
+    <div class="coldstart">
+      <div class="row"><span>${progress.message}</span><span class="percent">${progress.progress} %</span></div>
+      <progress max="100" value=${progress.progress} aria-label="Starting the agent"></progress>
+      <div class="hint">${progress.detail}</div>
+    </div>
+  `;
+}
+
+/** @param {{text: string, finished: boolean}} props */
+function Markdown({ text, finished }) {
+  const element = useRef(/** @type {HTMLElement | null} */ (null));
+  const safe = useMemo(() => toHtml(text), [text]);
+  useEffect(() => {
+    if (finished && element.current) decorate(element.current);
+  }, [safe, finished]);
+  return html`<div class="text markdown" ref=${element} dangerouslySetInnerHTML=${{ __html: safe }}></div>`;
+}
+
+/** Parsing a long text again for every word would stutter: do it now and then. @param {string} text */
+function useThrottled(text) {
+  const [shown, show] = useState(text);
+  const newest = useRef(text);
+  newest.current = text;
+  useEffect(() => {
+    if (text.length < LONG) {
+      show(text);
+      return;
+    }
+    const timer = setTimeout(() => show(newest.current), LONG_MS);
+    return () => clearTimeout(timer);
+  }, [text.length < LONG ? text : Math.floor(text.length / 500)]);
+  return text.length < LONG ? text : shown;
+}
