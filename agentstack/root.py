@@ -1,5 +1,6 @@
 """The composition root: makes every part, starts them in order and stops them in reverse."""
 
+import gc
 import secrets
 import signal
 import sys
@@ -235,6 +236,7 @@ async def serve(settings: Settings) -> None:
                 )
             )
             stack.services.lifecycle.ready = True
+            gc.freeze()  # What is there by now stays: the collector need not look at it again and again.
             nursery.start_soon(_close_down_when, stack, stop)
             _announce(settings, token)
 

@@ -24,8 +24,8 @@ from eventlog.subscription import Subscription
 from eventlog.writer import EncodedAppend, FailPoint, Request, Writer
 
 FILE_NAME = "events.db"
-TAIL_COMMITS = 200
-"""Links of the hash chain that are verified at every start."""
+TAIL_EVENTS = 5000
+"""The newest events, whose hash chain is verified at every start."""
 RECENT = 4096
 """Events kept in memory for subscribers that are nearly up to date."""
 
@@ -206,8 +206,8 @@ async def open_log(
         recorder = await trio.to_thread.run_sync(open_recorder, path)
         path.chmod(0o600)
         reader = Reader(path, mapper)
-        await trio.to_thread.run_sync(partial(reader.verify, commits=TAIL_COMMITS))
         head = await trio.to_thread.run_sync(reader.head)
+        await trio.to_thread.run_sync(partial(reader.verify, after=max(0, head.position - TAIL_EVENTS)))
         log = EventLog(path, mapper, reader, head.position)
         token = trio.lowlevel.current_trio_token()
         log.start(

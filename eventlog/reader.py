@@ -111,21 +111,24 @@ class Reader:
                 (prefix, prefix + "\U0010ffff", limit),
             ).fetchall()
 
-    def verify(self, *, commits: int | None = None) -> int:
-        """Walk the hash chain, or its newest `commits` links, and return how many events were checked.
+    def verify(self, *, after: int = 0) -> int:
+        """Walk the hash chain over the commits later than position `after`; return how many events were checked.
 
         Raises BrokenChainError at the first that does not fit.
         """
         checked = 0
         with self._connection() as c:
-            # One more than asked for: the oldest of them is where the walk is anchored.
+            anchor = c.execute(
+                "SELECT last_position, hash FROM commits WHERE last_position <= ? "
+                "ORDER BY last_position DESC LIMIT 1",
+                (after,),
+            ).fetchone()
+            last, previous = anchor or (0, chain.GENESIS)
             rows = c.execute(
-                "SELECT last_position, first_position, hash FROM commits ORDER BY last_position DESC LIMIT ?",
-                (-1 if commits is None else commits + 1,),
-            ).fetchall()[::-1]
-            previous, last = chain.GENESIS, 0
-            if commits is not None and len(rows) > commits:
-                last, _, previous = rows.pop(0)
+                "SELECT last_position, first_position, hash FROM commits WHERE last_position > ? "
+                "ORDER BY last_position",
+                (last,),
+            )
             for last_position, first, expected in rows:
                 if first != last + 1:
                     raise BrokenChainError(last + 1, "a commit is missing")

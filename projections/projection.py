@@ -1,6 +1,6 @@
 """What a projection is: some tables and how each event changes them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 from eventlog.envelope import Recorded
@@ -28,11 +28,12 @@ class Projection:
     def __repr__(self) -> str:
         return f"<{type(self).__name__} at {self.position}: {', '.join(map(repr, self.tables))}>"
 
-    def apply(self, record: Recorded[Any]) -> None:
-        """Apply one event; one that was applied before is passed over."""
-        if record.position <= self.position:
-            return
-        handler = self.on.get(type(record.event))
-        if handler:
-            handler(record.event, record)
-        self.position = record.position
+    def apply(self, records: Sequence[Recorded[Any]]) -> None:
+        """Apply events in order; those that were applied before are passed over."""
+        on, seen = self.on, self.position
+        for record in records:
+            handler = on.get(type(record.event))
+            if handler is not None and record.position > seen:
+                handler(record.event, record)
+        if records:
+            self.position = max(seen, records[-1].position)

@@ -1,9 +1,10 @@
-"""Gauges that are read from the parts of the program when Prometheus asks."""
+"""Metrics, most of them read from the parts of the program when Prometheus asks."""
 
 from collections.abc import Callable, Iterator
 
 from prometheus_client import Counter, Histogram
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from web.services import Services
@@ -24,12 +25,18 @@ class StackCollector(Collector):
         self._services = services
         self._proxy = proxy
 
-    def collect(self) -> Iterator[GaugeMetricFamily]:
-        """Yield every gauge."""
+    def collect(self) -> Iterator[Metric]:
+        """Yield every metric."""
         services = self._services
         log = services.log.statistics()
         yield _gauge("agentstack_event_log_position", "Position of the newest event", log["position"])
         yield _gauge("agentstack_event_append_queue", "Appends that wait for the writer", log.get("queued", 0))
+        yield _counter("agentstack_event_commits", "Commits of the event log", log.get("commits", 0))
+        yield _counter("agentstack_event_log_reads", "Queries to the event log's file", log["reads"])
+        calls = CounterMetricFamily("agentstack_engine_calls", "Calls to engines", labels=["engine"])
+        for name, engine in services.pool.house.engines.items():
+            calls.add_metric([name], engine.statistics()["calls"])
+        yield calls
         lag = GaugeMetricFamily(
             "agentstack_projection_lag_events", "Events that are not in the saved views yet", labels=["projection"]
         )
@@ -52,6 +59,10 @@ class StackCollector(Collector):
         proxy = self._proxy()
         yield _gauge("agentstack_proxy_exchanges", "Requests under way through /v1", proxy["exchanges"])
         yield _gauge("agentstack_proxy_connections", "Open connections to runners", proxy["connections"])
+
+
+def _counter(name: str, text: str, value: float) -> CounterMetricFamily:
+    return CounterMetricFamily(name, text, value=value)
 
 
 def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:

@@ -9,6 +9,8 @@ DOMPurify.addHook("afterSanitizeAttributes", (node) => {
     node.setAttribute("target", "_blank");
     node.setAttribute("rel", "noopener noreferrer");
   }
+  // A picture from elsewhere would tell its server who reads this, and one from here would make a request as them.
+  if (node.tagName === "IMG" && !node.getAttribute("src")?.startsWith("data:image/")) node.removeAttribute("src");
 });
 
 /** @param {string} text @returns {string} */

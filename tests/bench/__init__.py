@@ -1,0 +1,1 @@
+"""Measurements. `make bench` runs them all; each figure stands beside one of the same run."""

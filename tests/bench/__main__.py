@@ -1,0 +1,7 @@
+"""Run every measurement."""
+
+from tests.bench import bench_log, bench_router, bench_start
+
+bench_log.main()
+bench_start.main()
+bench_router.main()

@@ -1,0 +1,120 @@
+"""Talking to an agent in the page."""
+
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.e2e.browser.conftest import ask, sign_in, sign_up
+from tests.harness.server import Server
+
+pytestmark = pytest.mark.browser
+NewPage = Callable[..., Page]
+
+
+def test_a_new_user_sees_the_agent_start_and_the_answer_grow(stack: Server, new_page: NewPage) -> None:
+    page = new_page()
+    sign_up(page, stack, "bea@example.org")
+    page.get_by_role("main").get_by_role("button", name="New chat").click()
+    ask(page, "Show me some code")
+    bar = page.get_by_role("progressbar", name="Starting the agent")
+    expect(bar).to_be_visible()
+    first = float(bar.get_attribute("value") or 0)
+    expect(bar).not_to_have_attribute("value", str(int(first)))
+    assert float(bar.get_attribute("value") or 100) > first
+    expect(page.locator(".growing")).to_be_visible()
+    expect(page.get_by_role("button", name="Regenerate")).to_be_visible()
+    expect(page.locator(".runner")).to_contain_text("Running")
+    expect(page.locator("pre code.hljs .hljs-keyword").first).to_be_visible()
+    expect(page.locator(".markdown strong").first).to_have_text("demo agent")
+    expect(page.locator(".entry.current")).to_contain_text("Show me some code")
+
+
+def test_a_tab_closed_in_the_middle_loses_nothing(stack: Server, new_page: NewPage) -> None:
+    page = new_page()
+    sign_up(page, stack, "cy@example.org")
+    page.get_by_role("main").get_by_role("button", name="New chat").click()
+    ask(page, "Something long")
+    expect(page.locator(".growing")).to_be_visible()
+    address = page.url
+    page.close()
+
+    other = new_page()
+    sign_in(other, stack, "cy@example.org")
+    other.goto(address)
+    expect(other.locator(".message.user")).to_have_text("Something long")
+    expect(other.get_by_role("button", name="Regenerate")).to_be_visible(timeout=60_000)
+    expect(other.locator(".message.assistant")).to_contain_text("Every message is an event")
+    expect(other.locator(".message.assistant li")).to_have_count(30)
+
+
+def test_an_answer_can_be_stopped_and_asked_for_again(stack: Server, new_page: NewPage) -> None:
+    page = new_page()
+    sign_up(page, stack, "dan@example.org")
+    page.get_by_role("main").get_by_role("button", name="New chat").click()
+    ask(page, "Something long")
+    expect(page.locator(".growing")).to_be_visible()
+    page.get_by_role("button", name="Stop the answer").click()
+    expect(page.get_by_text("You stopped this answer.")).to_be_visible()
+    expect(page.locator(".message.assistant")).to_have_count(1)
+    page.get_by_role("button", name="Try again").click()
+    expect(page.locator(".growing")).to_be_visible()
+    page.get_by_role("button", name="Stop the answer").click()
+    expect(page.locator(".message.assistant")).to_have_count(1)
+
+
+def test_a_runner_is_started_and_stopped_by_its_button(stack: Server, new_page: NewPage) -> None:
+    page = new_page()
+    sign_up(page, stack, "eve@example.org")
+    page.get_by_role("main").get_by_role("button", name="New chat").click()
+    runner = page.locator(".runner")
+    expect(runner).to_contain_text("Stopped")
+    runner.get_by_role("button", name="Start").click()
+    expect(runner).to_contain_text("Starting")
+    expect(runner).to_contain_text("Running")
+    runner.get_by_role("button", name="Stop").click()
+    expect(runner).to_contain_text("Stopped")
+
+
+def test_two_tabs_show_the_same_conversation(stack: Server, new_page: NewPage) -> None:
+    page, other = new_page(), new_page()
+    sign_up(page, stack, "fay@example.org")
+    page.get_by_role("main").get_by_role("button", name="New chat").click()
+    page.get_by_label("Message", exact=True).wait_for()
+    sign_in(other, stack, "fay@example.org")
+    other.goto(page.url)
+    other.get_by_text("Write the first message below").wait_for()
+    ask(page, "A table for both 🙂")
+    for tab in (page, other):
+        expect(tab.locator(".message.user")).to_have_text("A table for both 🙂")
+        expect(tab.locator(".message.assistant table td").first).to_have_text("model")
+        expect(tab.get_by_role("button", name="Regenerate")).to_be_visible()
+
+
+def test_the_page_goes_on_after_the_server_was_restarted(stack: Server, new_page: NewPage) -> None:
+    page = new_page()
+    sign_up(page, stack, "gus@example.org")
+    page.get_by_role("main").get_by_role("button", name="New chat").click()
+    ask(page, "Something long")
+    expect(page.locator(".growing")).to_be_visible()
+    stack.kill()
+    stack.start()
+    expect(page.get_by_text("The answer was interrupted by a restart")).to_be_visible(timeout=30_000)
+    page.get_by_role("button", name="Try again").click()
+    expect(page.locator(".growing")).to_be_visible()
+
+
+def test_hostile_markdown_does_nothing(stack: Server, new_page: NewPage) -> None:
+    # The browser reports what the sanitiser parses, though nothing of it is ever run.
+    page = new_page(expected="violates the following Content Security Policy directive")
+    sign_up(page, stack, "hal@example.org")
+    page.get_by_role("main").get_by_role("button", name="New chat").click()
+    attack = "document.title='owned'"
+    ask(page, f'<img src=x onerror="{attack}"><script>{attack}</script> [x](javascript:{attack})')
+    expect(page.get_by_role("button", name="Regenerate")).to_be_visible()
+    quoted = page.locator(".message.assistant")
+    expect(quoted).to_contain_text("You wrote")
+    assert quoted.locator("script").count() == 0
+    assert quoted.locator("[onerror]").count() == 0
+    assert quoted.locator("a[href^=javascript]").count() == 0
+    assert page.title() == "agent-stack"
