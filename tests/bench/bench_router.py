@@ -57,6 +57,18 @@ def counters(server: Server) -> dict[str, float]:
     return found
 
 
+def settled(server: Server) -> dict[str, float]:
+    """Return the counters once what the sign-in and the start changed has been saved."""
+    before = counters(server)
+    for _ in range(20):
+        time.sleep(1)
+        now = counters(server)
+        if now == before:
+            break
+        before = now
+    return before
+
+
 def rss_mb(server: Server) -> float:
     """Return the resident memory of the router in MB."""
     status = Path(f"/proc/{server.pid}/status").read_text()
@@ -68,8 +80,7 @@ def rss_mb(server: Server) -> float:
 def warm(server: Server, client: httpx.Client) -> Iterator[Figure]:
     """Measure warm calls, and what they cost besides time."""
     chat(client)
-    time.sleep(1.5)  # Let what the sign-in changed be saved.
-    before = counters(server)
+    before = settled(server)
     took = [chat(client) for _ in range(WARM_CALLS)]
     after = counters(server)
     agent = f"http://127.0.0.1:{client.get('/api/runners').json()['runners'][0]['host_port']}"
@@ -124,7 +135,7 @@ def main() -> None:
     """Measure and show."""
     with (
         tempfile.TemporaryDirectory(dir=Path.cwd()) as name,
-        Server(Path(name), backends=[FAST_DEMO, SLOW]) as server,
+        Server(Path(name), backends=[FAST_DEMO, SLOW], env=QUIET) as server,
     ):
         idle = rss_mb(server)
         client = server.sign_up("warm@example.org")
