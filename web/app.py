@@ -36,12 +36,13 @@ class ContractProvider(OpenAPIProvider):
         """Add what the library cannot know: any error is a problem, and a body is not optional."""
         paths, components = super().build_paths(rule)
         for operation in (o for path in paths.values() for o in path.values()):
+            operation["responses"] = {str(status): r for status, r in operation["responses"].items()}
             schema = Problem.model_json_schema()
             operation["responses"]["default"] = {
                 "description": Problem.__doc__,
                 "content": {"application/problem+json": {"schema": schema}},
             }
-            if not any(str(status).startswith("2") for status in operation["responses"]):
+            if not any(status.startswith("2") for status in operation["responses"]):
                 status = "204" if rule.methods and "DELETE" in rule.methods else "200"
                 operation["responses"][status] = {"description": "Done."}
             if "requestBody" in operation:
@@ -63,7 +64,6 @@ def make_app(services: Services, guard: Guard, metrics: CollectorRegistry = REGI
         GUARD=guard,
         METRICS=metrics,
     )
-    app.json.sort_keys = False  # type: ignore[attr-defined] # the default provider has it
     app.url_map.merge_slashes = False
     for blueprint in (auth, runners, agents, conversations, admin, operations, pages.blueprint):
         app.register_blueprint(blueprint)
@@ -77,6 +77,7 @@ def make_app(services: Services, guard: Guard, metrics: CollectorRegistry = REGI
         openapi_provider_class=ContractProvider,
         conversion_preference="pydantic",
     )
+    app.json.sort_keys = False  # type: ignore[attr-defined] # the library's provider has it
     handle_errors(app)
 
     @app.after_request

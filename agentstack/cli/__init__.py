@@ -10,6 +10,7 @@ from agentstack.cli.events import events
 from agentstack.cli.projections import projections
 from agentstack.cli.serve import serve
 from agentstack.cli.users import users
+from agentstack.logs import configure_logging
 from agentstack.settings import SettingsError
 from domain.backends.registry import BackendsFileError
 from domain.errors import DomainError
@@ -23,6 +24,7 @@ def cli() -> None:
 
     Settings come from the environment and from a .env file in the current folder; `agentstack doctor` checks them.
     """
+    configure_logging("warning", "auto")
 
 
 cli.add_command(serve)
