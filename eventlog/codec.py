@@ -9,7 +9,7 @@ from eventsourcing.persistence import Mapper, StoredEvent, Transcoder
 from eventsourcing.utils import TopicError, register_topic, resolve_topic
 from pydantic import BaseModel
 
-from eventlog.envelope import LoggableEvent, Origin, Recorded, StoredRecord
+from eventlog.envelope import ERASED, LoggableEvent, Origin, Recorded, StoredRecord
 from eventlog.errors import UnknownEventError
 
 
@@ -56,20 +56,11 @@ class EventMapper(Mapper[str]):
     def decode(self, stored: StoredRecord) -> Recorded[Any]:
         """Return the recorded event, upcast to today's shape. Raises UnknownEventError when it cannot be read."""
         try:
-            event_type = resolve_topic(stored.topic)
-            if event_type.class_version == 1:  # Never upcast: straight from bytes, which is twice as fast.
-                event = event_type.__pydantic_validator__.validate_json(stored.state)
-            else:
-                state = cast(dict[str, Any], self.transcoder.decode(stored.state))
-                version = state.pop("class_version", 1)
-                while version < event_type.class_version:
-                    getattr(event_type, f"upcast_v{version}_v{version + 1}")(state)
-                    version += 1
-                event = event_type.model_validate(state)
-        except (TopicError, ValueError) as error:
+            event = self._event(stored)
+        except (TopicError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise UnknownEventError(
                 f"the event at position {stored.position} ({stored.topic}) cannot be read by this version of "
-                f"agent-stack; was the data folder written by a newer one? ({error})"
+                f"agent-stack; was the data folder written by a newer one? ({error!r})"
             ) from error
         return Recorded(
             position=stored.position,
@@ -80,6 +71,21 @@ class EventMapper(Mapper[str]):
             origin=Origin(stored.actor, stored.correlation, stored.causation),
             event=event,
         )
+
+    def _event(self, stored: StoredRecord) -> Any:
+        if not stored.state:
+            return ERASED
+        event_type = resolve_topic(stored.topic)
+        if event_type.class_version == 1:  # Never upcast: straight from bytes, which is twice as fast.
+            return event_type.__pydantic_validator__.validate_json(stored.state)
+        state = cast(dict[str, Any], self.transcoder.decode(stored.state))
+        version = state.pop("class_version", 1)
+        if version > event_type.class_version:
+            raise ValueError(f"its shape {version} is newer than {event_type.class_version}")
+        while version < event_type.class_version:
+            getattr(event_type, f"upcast_v{version}_v{version + 1}")(state)
+            version += 1
+        return event_type.model_validate(state)
 
     def to_stored_event(self, domain_event: Any) -> StoredEvent:
         """Not used: the writer knows position and version, which the library's form keeps in the event."""

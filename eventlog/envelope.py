@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar
 
+from pydantic import BaseModel, ConfigDict
+
 E = TypeVar("E")
 
 
@@ -16,6 +18,19 @@ class LoggableEvent(Protocol):
     @classmethod
     def model_validate(cls, obj: Any) -> Any:
         """Return an event made from `obj`, or raise."""
+
+
+class Erased(BaseModel):
+    """What is read where a payload was blanked: the envelope and the chain are all that is left of the event."""
+
+    model_config = ConfigDict(frozen=True)
+
+    TOPIC: ClassVar[str] = "erased"
+    class_version: ClassVar[int] = 1
+    SECRET: ClassVar[frozenset[str]] = frozenset()
+
+
+ERASED = Erased()
 
 
 @dataclass(frozen=True, slots=True)

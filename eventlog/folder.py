@@ -24,8 +24,8 @@ def file_system_of(path: Path, mounts: Path = Path("/proc/mounts")) -> str:
     for line in lines:
         _, mount_point, kind, *_ = line.split(" ")
         root = Path(mount_point.replace("\\040", " "))
-        if resolved.is_relative_to(root):
-            best = max(best, (len(root.parts), kind), key=lambda found: found[0])
+        if resolved.is_relative_to(root) and len(root.parts) >= best[0]:
+            best = (len(root.parts), kind)  # Of two on one point, the later one covers the other.
     return best[1]
 
 

@@ -206,8 +206,13 @@ async def open_log(
         recorder = await trio.to_thread.run_sync(open_recorder, path)
         path.chmod(0o600)
         reader = Reader(path, mapper)
-        head = await trio.to_thread.run_sync(reader.head)
-        await trio.to_thread.run_sync(partial(reader.verify, after=max(0, head.position - TAIL_EVENTS)))
+        try:
+            head = await trio.to_thread.run_sync(reader.head)
+            await trio.to_thread.run_sync(partial(reader.verify, after=max(0, head.position - TAIL_EVENTS)))
+        except BaseException:
+            reader.close()
+            recorder.datastore.close()
+            raise
         log = EventLog(path, mapper, reader, head.position)
         token = trio.lowlevel.current_trio_token()
         log.start(

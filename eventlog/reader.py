@@ -125,22 +125,29 @@ class Reader:
             ).fetchone()
             last, previous = anchor or (0, chain.GENESIS)
             rows = c.execute(
-                "SELECT last_position, first_position, hash FROM commits WHERE last_position > ? "
+                "SELECT last_position, first_position, at, hash FROM commits WHERE last_position > ? "
                 "ORDER BY last_position",
                 (last,),
             )
-            for last_position, first, expected in rows:
+            for last_position, first, at, expected in rows:
                 if first != last + 1:
                     raise BrokenChainError(last + 1, "a commit is missing")
                 found = c.execute(
                     _SELECT + "WHERE position BETWEEN ? AND ? ORDER BY position", (first, last_position)
                 )
-                chain.check(previous, [StoredRecord._make(r) for r in found], expected, first, last_position)
+                records = [StoredRecord._make(r) for r in found]
+                chain.check(previous, records, expected, first, last_position)
+                if records[0].at != at:
+                    raise BrokenChainError(first, "the commit's time does not match its events")
                 checked += last_position - first + 1
                 previous, last = expected, last_position
             newest = c.execute("SELECT MAX(position) FROM stored_events").fetchone()[0] or 0
             if newest != last:
                 raise BrokenChainError(min(newest, last) + 1, "the newest events belong to no commit")
+            # SQLite remembers the highest position ever given out, also when its row is gone.
+            given = c.execute("SELECT seq FROM sqlite_sequence WHERE name='stored_events'").fetchone()
+            if given and given[0] != last:
+                raise BrokenChainError(last + 1, "the newest events were removed")
         return checked
 
     @contextmanager

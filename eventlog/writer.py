@@ -151,7 +151,7 @@ class Writer:
         try:
             try:
                 self._transact(cursor, group, each=False)
-            except (sqlite3.Error, PersistenceError, OverflowError) as error:
+            except (sqlite3.Error, PersistenceError, OverflowError, UnicodeEncodeError) as error:
                 if isinstance(error, sqlite3.OperationalError):
                     raise  # The disk or the file, not a row.
                 self._transact(cursor, group, each=True)
@@ -182,7 +182,8 @@ class Writer:
                     continue
                 written += request.records
                 for append in request.appends:
-                    self._remember(append.stream, append.expected + len(append.events))
+                    if append.events:
+                        self._remember(append.stream, append.expected + len(append.events))
             if not written:
                 if not any(r.appends for r in group):
                     # An append of nothing asks whether the disk takes writes: so write, but change nothing.
@@ -220,15 +221,13 @@ class Writer:
         cursor.execute("SAVEPOINT request")
         try:
             self._recorder.insert(cursor, request.records)
-        except sqlite3.IntegrityError:
+        except (sqlite3.DatabaseError, OverflowError, UnicodeEncodeError) as error:
             cursor.execute("ROLLBACK TO request")
             self._heads.clear()
-            request.error = self._conflict(cursor, request, trust=False)
-        except (sqlite3.DatabaseError, OverflowError) as error:
-            cursor.execute("ROLLBACK TO request")
-            self._heads.clear()
-            request.error = AppendFailedError(f"The event log refused the events: {error}")
-            request.error.__cause__ = error
+            refused = AppendFailedError(f"The event log refused the events: {error}")
+            refused.__cause__ = error
+            # A stream that was said to be new and is not shows only here.
+            request.error = self._conflict(cursor, request, trust=False) or refused
         cursor.execute("RELEASE request")
         return request.error is None
 
@@ -241,7 +240,7 @@ class Writer:
         for append in request.appends:
             known = self._heads.get(append.stream)
             if known is None:
-                if trust and append.expected == 0:
+                if trust and append.expected == 0 and append.events:
                     continue
                 known = self._stream_head(cursor, append.stream)
             if known != append.expected:

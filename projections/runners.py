@@ -37,6 +37,7 @@ class Runner:
     image: str
     requested_at: float
     ready_at: float
+    agent_deleted: bool
     version: int
     """Version of the stream `runner:<runner id>`, for whoever appends next."""
 
@@ -100,6 +101,7 @@ class Runners(Projection):
                 image="",
                 requested_at=record.time,
                 ready_at=0.0,
+                agent_deleted=False,
                 version=record.version,
             )
         )
@@ -110,11 +112,18 @@ class Runners(Projection):
         def handle(event: Any, record: Recorded[Any]) -> None:
             runner = self._by_runner.one(event.runner_id)
             if runner:
-                self._runners.put(replace(runner, version=record.version, **fields(event, record)))
+                self._keep(replace(runner, version=record.version, **fields(event, record)))
 
         return handle
 
     def _agent_deleted(self, event: AgentDeleted, _: Recorded[AgentDeleted]) -> None:
         runner = self._runners.get(event.agent_id)
-        if runner and not runner.alive:
-            self._runners.remove(event.agent_id)
+        if runner:
+            self._keep(replace(runner, agent_deleted=True))
+
+    def _keep(self, runner: Runner) -> None:
+        """Keep a row, unless it is of a deleted agent and nothing of it runs any more."""
+        if runner.agent_deleted and not runner.alive:
+            self._runners.remove(runner.agent_id)
+        else:
+            self._runners.put(runner)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from projections.projection import Projection
-from projections.table import Table
+from projections.table import Changes, Table
 
 FILE_NAME = "views.db"
 
@@ -17,7 +17,7 @@ FILE_NAME = "views.db"
 class Batch:
     """Changed rows of all tables and the positions they bring the saved copy to."""
 
-    changes: tuple[tuple[Table[Any], dict[str, Any]], ...]
+    changes: tuple[tuple[Table[Any], Changes[Any]], ...]
     positions: tuple[tuple[str, int, int], ...]
     """(projection, version, position)"""
 
@@ -76,12 +76,11 @@ class ViewStore:
         """Write changed rows and the positions they stand for, all or nothing."""
         with self._transaction():
             for table, changes in batch.changes:
-                gone = [(key,) for key, row in changes.items() if row is None]
                 self._connection.executemany(
                     f"DELETE FROM {table.name} WHERE {table.columns[0]}=?",  # noqa: S608
-                    gone,
+                    [(key,) for key in changes.removed],
                 )
-                rows = [tuple(getattr(r, c) for c in table.columns) for r in changes.values() if r is not None]
+                rows = [tuple(getattr(row, c) for c in table.columns) for row in changes.rows.values()]
                 self._connection.executemany(_upsert(table), rows)
             for name, version, position in batch.positions:
                 self._save_position(name, version, position)

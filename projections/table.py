@@ -1,10 +1,21 @@
 """Tables of rows in memory, with indexes, that know which of their rows changed since they were last saved."""
 
-from collections.abc import Callable, Hashable, Iterable, Iterator
-from dataclasses import fields
+from collections.abc import Callable, Hashable, Iterator
+from dataclasses import dataclass, fields
 from typing import Any, Generic, TypeVar
 
 R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class Changes(Generic[R]):
+    """Keys that were removed, and rows that came or changed after that. A key may be in both."""
+
+    removed: tuple[str, ...]
+    rows: dict[str, R]
+
+    def __bool__(self) -> bool:
+        return bool(self.removed or self.rows)
 
 
 class Table(Generic[R]):
@@ -20,6 +31,7 @@ class Table(Generic[R]):
         self._key = self.columns[0]
         self._rows: dict[str, R] = {}
         self._changed: dict[str, None] = {}
+        self._removed: dict[str, None] = {}
         self._indexes: list[Index[R]] = []
 
     def __len__(self) -> int:
@@ -49,7 +61,8 @@ class Table(Generic[R]):
         """Remove a row if it is there."""
         row = self._rows.pop(key, None)
         if row is not None:
-            self._changed[key] = None
+            self._changed.pop(key, None)
+            self._removed[key] = None
             for index in self._indexes:
                 index.discard(key, row)
 
@@ -57,15 +70,19 @@ class Table(Generic[R]):
         """Insert a row that is already saved."""
         self._place(row)
 
-    def take_changes(self) -> dict[str, R | None]:
-        """Return the rows that changed since the last call, None for a removed one, and count them as saved."""
-        changes = {key: self._rows.get(key) for key in self._changed}
+    def take_changes(self) -> "Changes[R]":
+        """Return what changed since the last call, and count it as saved."""
+        rows = {key: self._rows[key] for key in self._changed if key in self._rows}
+        changes = Changes(tuple(self._removed), rows)
         self._changed.clear()
+        self._removed.clear()
         return changes
 
-    def mark_changed(self, keys: Iterable[str]) -> None:
-        """Count rows as unsaved again: saving them failed."""
-        self._changed.update(dict.fromkeys(keys))
+    def mark_changed(self, changes: "Changes[R]") -> None:
+        """Count changes as unsaved again: saving them failed."""
+        # Before what came meanwhile: rows load in the order in which they were saved first.
+        self._changed = {**dict.fromkeys(changes.rows), **self._changed}
+        self._removed = {**dict.fromkeys(changes.removed), **self._removed}
 
     def _place(self, row: R) -> str:
         key: str = getattr(row, self._key)

@@ -85,7 +85,8 @@ class Views:
         self._changed = trio.Event()
         batch, position = self.take_batch(), self.position
         try:
-            await trio.to_thread.run_sync(store.save, batch)
+            with trio.CancelScope(shield=True):  # What was taken must be saved, or marked again.
+                await trio.to_thread.run_sync(store.save, batch)
         except Exception:
             _logger.exception("views_not_saved", position=position)
             for table, changes in batch.changes:

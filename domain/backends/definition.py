@@ -3,11 +3,20 @@
 Everything that differs between agents is a field here. Code never asks for a backend by name.
 """
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")]
+
+def _no_ordinal(name: str) -> str:
+    if re.search(r"-a\d+$", name):
+        raise ValueError("must not end like the name of a second agent (-a2)")
+    return name
+
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$"), AfterValidator(_no_ordinal)]
+"""Names runners and homes, where `-a2` means the second agent."""
 Path = Annotated[str, StringConstraints(pattern=r"^/[^\s?#]*$")]
 EnvName = Annotated[str, StringConstraints(pattern=r"^[A-Z_][A-Z0-9_]*$")]
 
@@ -55,7 +64,7 @@ class Backend(BaseModel):
     stop_grace_seconds: float = Field(default=10, ge=0, le=300)
     default_idle_seconds: int | None = Field(default=None, ge=0)
 
-    extra_models: tuple[str, ...] = ()
+    extra_models: tuple[Annotated[str, StringConstraints(min_length=1, max_length=200)], ...] = ()
     session: SessionPlacement | None = None
     model_handling: Literal["keep", "drop", "override"] = "keep"
     """What happens to `model` in a request: sent as it is, left out, or set to the agent's model override

@@ -58,13 +58,22 @@ class Backends:
         return backend
 
 
-def _refuse_repeated_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    seen: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in seen:
-            raise ValueError(f"the key {key!r} is given twice in one object")
-        seen[key] = value
-    return seen
+class _Object(dict[str, Any]):
+    """A JSON object that knows which of its keys were given twice."""
+
+    def __init__(self, pairs: list[tuple[str, Any]]) -> None:
+        super().__init__(pairs)
+        keys = [key for key, _ in pairs]
+        self.repeated = sorted({key for key in keys if keys.count(key) > 1})
+
+
+def _repeated_keys(value: object) -> list[str]:
+    """Return every key that is given twice somewhere in `value`."""
+    if isinstance(value, list):
+        return [key for item in value for key in _repeated_keys(item)]
+    if isinstance(value, _Object):
+        return value.repeated + [key for item in value.values() for key in _repeated_keys(item)]
+    return []
 
 
 def parse_backends(text: str, source: str) -> Backends:
@@ -74,7 +83,7 @@ def parse_backends(text: str, source: str) -> Backends:
     value, repeated name and repeated model, with the entry they are in.
     """
     try:
-        document = json.loads(text, object_pairs_hook=_refuse_repeated_keys)
+        document = json.loads(text, object_pairs_hook=_Object)
     except ValueError as error:
         raise BackendsFileError(f"{source}: not valid JSON: {error}.") from None
     entries = document.get("backends") if isinstance(document, dict) else None
@@ -82,11 +91,13 @@ def parse_backends(text: str, source: str) -> Backends:
         raise BackendsFileError(f'{source}: the file must be one object of the form {{"backends": [...]}}.')
 
     found: list[Backend] = []
-    mistakes: list[str] = []
+    mistakes: list[str] = [f"the key {key!r} is given twice in the outermost object" for key in document.repeated]
     owners: dict[str, str] = {}
+    prefixes: dict[str, str] = {}
     for index, entry in enumerate(entries):
         name = entry.get("name") if isinstance(entry, dict) else None
         where = f"entry {index + 1} ({name!r})" if isinstance(name, str) else f"entry {index + 1}"
+        mistakes += [f"{where}: {key}: given twice in one object" for key in _repeated_keys(entry)]
         try:
             backend = Backend.model_validate(entry)
         except ValidationError as error:
@@ -95,9 +106,13 @@ def parse_backends(text: str, source: str) -> Backends:
                 for e in error.errors(include_url=False, include_input=False)
             ]
             continue
-        for model in backend.models:
+        prefix = backend.container_prefix or backend.name
+        if prefix in prefixes and backend.name not in owners:
+            mistakes.append(f"{where}: container_prefix: {prefix!r} is already used by {prefixes[prefix]}")
+        prefixes.setdefault(prefix, where)
+        for number, model in enumerate(backend.models):
             if model in owners:
-                key = "name" if model == backend.name else "extra_models"
+                key = "extra_models" if number else "name"
                 mistakes.append(f"{where}: {key}: {model!r} is already used by {owners[model]}")
             owners.setdefault(model, where)
         found.append(backend)

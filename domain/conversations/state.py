@@ -121,20 +121,21 @@ def evolve(state: Conversation, event: Event, at: float) -> Conversation:
             return state
 
 
-def visible(state: Conversation, user_id: str) -> None:
-    """Raise NotFound unless `user_id` owns this conversation: a stranger's must look like none at all."""
-    if not state.user_id or state.deleted or state.user_id != user_id:
+def _present(state: Conversation) -> None:
+    if not state.id or state.deleted:
         raise NotFound("There is no such conversation.")
 
 
 def rename(state: Conversation, title: str) -> list[Event]:
     """Decide a new title, cut at 200 characters."""
+    _present(state)
     cut = title.strip()[:MAX_TITLE]
     return [] if cut == state.title else [ConversationRenamed(conversation_id=state.id, title=cut)]
 
 
 def post(state: Conversation, *, message_id: str, role: MessageRole, content: str) -> list[Event]:
     """Decide a message. The first one of the user names an untitled conversation."""
+    _present(state)
     if not content.strip():
         raise Invalid("The message is empty.", code="empty_message")
     if len(content) > MAX_CONTENT:
@@ -160,6 +161,7 @@ def idle(state: Conversation) -> None:
 
 def drop_after(state: Conversation, message_id: str) -> list[Event]:
     """Decide that every message later than `message_id` goes."""
+    _present(state)
     idle(state)
     later = len(state.messages) - 1 - state.messages.index(state.message(message_id))
     if not later:

@@ -42,10 +42,12 @@ def display_name(name: str | None, email: str) -> str:
 def slug_base(email: str) -> str:
     """Return the readable start of a slug: what stands before the @, lower case ASCII, at most 24 characters.
 
-    A slug names containers, folders and mentions, so it keeps to `[a-z0-9-]` and starts with a letter or digit.
+    A slug names containers, folders and mentions. It has no dash, and is not `a` with a number, so that
+    `<prefix>-<slug>` and `<prefix>-<slug>-a<ordinal>` can never mean the same runner.
     """
     local = unicodedata.normalize("NFKD", email.partition("@")[0]).encode("ascii", "ignore").decode()
-    return re.sub(r"[^a-z0-9]+", "-", local.lower()).strip("-")[:24].strip("-") or "user"
+    base = re.sub(r"[^a-z0-9]+", "", local.lower())[:24] or "user"
+    return f"user{base}" if re.fullmatch(r"a\d*", base) else base
 
 
 def register(

@@ -49,7 +49,7 @@ class Accounts:
         user_id = new_id(time.time())
         base = slug_base(address)
         for attempt in range(_SLUG_ATTEMPTS):
-            slug = base if attempt == 0 else f"{base}-{attempt + 1}"
+            slug = base if attempt == 0 else f"{base}{attempt + 1}"
             if self._views.users.slug_taken(slug):
                 continue
             events = register(

@@ -13,7 +13,8 @@ from projections.agents import Agent
 from projections.runners import Runner
 from supervisors.engines.protocol import Endpoint, EngineError, Found
 from supervisors.runners.house import House
-from supervisors.runners.supervisor import RunnerSupervisor, still_serving
+from supervisors.runners.probe import answers_ready
+from supervisors.runners.supervisor import RunnerSupervisor
 
 _logger = structlog.get_logger("supervisors")
 _RESTART_PAUSE = 1.0
@@ -100,7 +101,7 @@ class RunnerPool:
                     nursery.start_soon(supervisor.stop, "shutdown", origin)
 
     async def _settle(self, runner: Runner | None, found: Found, engine: str, origin: Origin) -> None:
-        if runner and found.endpoint and await still_serving(self.house, runner, found):
+        if runner and found.endpoint and await _still_serving(self.house, runner, found):
             agent = self.house.views.agents.find(runner.agent_id)
             if agent:
                 _logger.info("runner_adopted", runner=runner.runner_id, backend=runner.backend)
@@ -127,12 +128,27 @@ class RunnerPool:
         self, supervisor: RunnerSupervisor, scope: trio.CancelScope, adopt: tuple[Runner, Endpoint] | None
     ) -> None:
         """Run a supervisor; one that fails is a bug, which must cost no other runner anything."""
-        with scope:
-            while True:
-                try:
-                    await supervisor.run(adopt)
-                except Exception:
-                    _logger.exception("supervisor_failed", supervisor=repr(supervisor))
-                    await supervisor.recover()
-                adopt = None
-                await trio.sleep(_RESTART_PAUSE)
+        try:
+            with scope:
+                while True:
+                    try:
+                        await supervisor.run(adopt)
+                    except Exception:
+                        _logger.exception("supervisor_failed", supervisor=repr(supervisor))
+                        await supervisor.recover()
+                    adopt = None
+                    await trio.sleep(_RESTART_PAUSE)
+        finally:
+            supervisor.end()
+
+
+async def _still_serving(house: House, runner: Runner, found: Found) -> bool:
+    """Tell whether a runner found at start is the one the log knows, as it would be made today, and answers."""
+    backend = next((b for b in house.backends if b.name == runner.backend), None)
+    agent = house.views.agents.find(runner.agent_id)
+    user = house.views.users.find(runner.user_id)
+    if not (backend and agent and user and found.running and found.endpoint) or backend.disabled:
+        return False
+    if found.spec_hash != house.maker.spec_hash(backend, user, agent):
+        return False
+    return await answers_ready(house.client, backend, found.endpoint, house.maker.key(runner.runner_id))

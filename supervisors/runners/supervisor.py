@@ -8,124 +8,29 @@ switch only at awaits, no idle stop can come between the check and the increment
 
 import math
 import time
-from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Any, Self
+from functools import partial
+from typing import Any
 
 import structlog
 import trio
-from prometheus_client import Counter, Histogram
 
-from domain.errors import DomainError, EngineFailed, StartTimedOut, Unavailable
-from domain.event import Event
+from domain.errors import DomainError, EngineFailed, Unavailable
 from domain.ids import new_id
-from domain.runners.events import (
-    RunnerAdopted,
-    RunnerFailed,
-    RunnerReady,
-    RunnerRequested,
-    RunnerStarted,
-    RunnerStopped,
-    StopReason,
-)
+from domain.runners.events import RunnerAdopted, RunnerFailed, RunnerStopped, StopReason
 from domain.runners.machine import START_STAGES, Effect, Input, State, step
-from eventlog.envelope import Origin, StreamAppend
+from eventlog.envelope import Origin
 from projections.agents import Agent
 from projections.runners import Runner
-from supervisors.engines.protocol import Endpoint, EngineError, Exit, Found, RunnerSpec
+from supervisors.engines.protocol import Endpoint, EngineError, Exit
+from supervisors.runners.failure import explain
 from supervisors.runners.house import House
-from supervisors.runners.probe import answers_ready, wait_until_ready
-from supervisors.runners.progress import ProgressBoard, boot_fraction
-
-LOG_TAIL_LINES = 20
-_PREVIOUS_BOOT_SECONDS = 5.0
-
-STARTS = Counter("agentstack_runner_starts_total", "Runner starts", ["backend", "outcome"])
-START_SECONDS = Histogram(
-    "agentstack_runner_start_seconds",
-    "Time from asking for a runner until it is ready",
-    ["backend"],
-    buckets=(0.1, 0.25, 0.5, 1, 2, 4, 8, 15, 30, 60, 120),
-)
+from supervisors.runners.lease import Lease
+from supervisors.runners.mailbox import Happened, Message, Nudge, StopWish, Wish, drained
+from supervisors.runners.progress import ProgressBoard
+from supervisors.runners.run import Run
+from supervisors.runners.start import STARTS, bring_up
 
 _logger = structlog.get_logger("supervisor")
-
-
-@dataclass(slots=True, eq=False)
-class Run:
-    """One start of the runner and what is known of it. `version` is that of its event stream."""
-
-    runner_id: str
-    origin: Origin
-    key: str
-    spec: RunnerSpec | None = None
-    endpoint: Endpoint | None = None
-    version: int = 0
-    requested_at: float = field(default_factory=trio.current_time)
-    started_at: float = field(default_factory=time.time)
-    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
-    start_over: trio.Event = field(default_factory=trio.Event)
-    exited: trio.Event = field(default_factory=trio.Event)
-    exit: Exit | None = None
-    closed: trio.Event = field(default_factory=trio.Event)
-    """Nothing of it is left in the engine, and its end is in the log."""
-    sessions: set[str] = field(default_factory=set)
-    """Sessions that the agent has been asked in."""
-
-
-@dataclass(slots=True, eq=False)
-class Wish:
-    """Somebody waits for the runner to be ready, and gets a lease or an error."""
-
-    origin: Origin
-    answered: trio.Event = field(default_factory=trio.Event)
-    error: Exception | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class StopWish:
-    """Somebody wants the runner stopped."""
-
-    reason: StopReason
-    origin: Origin
-
-
-@dataclass(frozen=True, slots=True)
-class Happened:
-    """A child task reports."""
-
-    input: Input
-    run: Run
-    error: DomainError | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Nudge:
-    """The idle time changed: look again."""
-
-
-Message = Wish | StopWish | Happened | Nudge
-
-
-class Lease:
-    """Pins a ready runner: while it is held, the runner is not stopped for idling.
-
-    Use as an async context manager. It holds `run`: the endpoint, the key and the sessions of this start.
-    """
-
-    def __init__(self, supervisor: "RunnerSupervisor", origin: Origin) -> None:
-        self._supervisor = supervisor
-        self._origin = origin
-        self.run: Run
-
-    async def __aenter__(self) -> Self:
-        self.run = await self._supervisor.acquire(self._origin)
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._supervisor.release()
 
 
 class RunnerSupervisor:
@@ -147,6 +52,7 @@ class RunnerSupervisor:
         self._stop_reason: StopReason = "requested"
         self._stop_origin = Origin("system", "")
         self._nursery: trio.Nursery | None = None
+        self._ended = False
         self._log = _logger.bind(agent=agent.id, backend=agent.backend)
 
     def __repr__(self) -> str:
@@ -166,6 +72,8 @@ class RunnerSupervisor:
         if self.state is State.READY and self.run_now:
             self.leases += 1
             return self.run_now
+        if self._ended:
+            raise _gone()
         wish = Wish(origin)
         self._send.send_nowait(wish)
         try:
@@ -190,7 +98,7 @@ class RunnerSupervisor:
     async def stop(self, reason: StopReason, origin: Origin) -> bool:
         """Stop the runner, also in the middle of its start. False when there was nothing to stop."""
         run = self.run_now
-        if run is None or self.state in {State.ABSENT, State.FAILED}:
+        if run is None or self._ended or self.state in {State.ABSENT, State.FAILED}:
             return False
         self._send.send_nowait(StopWish(reason, origin))
         await run.closed.wait()
@@ -327,86 +235,24 @@ class RunnerSupervisor:
                     await previous.closed.wait()
                 try:
                     async with self._house.gate.slot(self._report_place):
-                        await self._bring_up(run)
+                        await bring_up(
+                            self._house,
+                            self.agent,
+                            run,
+                            self.board,
+                            advance=partial(self._advance, run),
+                            on_started=partial(self._spawn, self._watch, run),
+                        )
                 except DomainError as error:
                     self._tell(Input.START_FAILED, run, error)
                 except EngineError as error:
-                    self._tell(Input.START_FAILED, run, await self._explain(run, str(error)))
+                    self._tell(Input.START_FAILED, run, await explain(self._engine, run, self.state, str(error)))
                 except Exception:
                     self._log.exception("runner_start_failed", runner=run.runner_id)
                     text = "Something went wrong inside agent-stack; its log has the details."
-                    self._tell(Input.START_FAILED, run, await self._explain(run, text))
+                    self._tell(Input.START_FAILED, run, await explain(self._engine, run, self.state, text))
         finally:
             run.start_over.set()
-
-    async def _bring_up(self, run: Run) -> None:
-        """Go through the stages of a start. Whatever it raises is the reason why the start failed."""
-        backend, engine = self._backend, self._engine
-        user = self._house.views.users.get(self.agent.user_id)
-        spec = run.spec = self._house.maker.spec(backend, user, self.agent, run.runner_id)
-        await trio.to_thread.run_sync(self._house.maker.ensure_home, backend, spec.home)
-        requested = await self._append(
-            run,
-            RunnerRequested(
-                runner_id=run.runner_id,
-                agent_id=self.agent.id,
-                user_id=user.id,
-                backend=backend.name,
-                container_name=spec.name,
-                engine=engine.name,
-                spec_hash=spec.spec_hash,
-            ),
-        )
-        # What follows is our own doing, because of that.
-        run.origin = Origin("system", run.origin.correlation, requested)
-        await self._advance(run, "Fetching the image")
-        image = await engine.prepare(
-            spec, lambda done, detail: self.board.report(State.PULLING, done, "Fetching the image", detail)
-        )
-        await self._advance(run, "Creating the runner")
-        await engine.create(spec)
-        await self._advance(run, "Starting the runner")
-        run.endpoint = await engine.start(spec)
-        self._spawn(self._watch, run)
-        await self._append(
-            run,
-            RunnerStarted(
-                runner_id=run.runner_id,
-                handle=spec.name,
-                host=run.endpoint.host,
-                port=run.endpoint.port,
-                image=image,
-            ),
-        )
-        await self._advance(run, "Waiting for the agent to answer")
-        await self._probe(run, run.endpoint)
-        seconds = trio.current_time() - run.requested_at
-        await self._append(run, RunnerReady(runner_id=run.runner_id, seconds=round(seconds, 3)))
-        self._house.boot_seconds[backend.name] = seconds
-        START_SECONDS.labels(backend.name).observe(seconds)
-        STARTS.labels(backend.name, "ready").inc()
-        await self._advance(run, "")
-
-    async def _probe(self, run: Run, endpoint: Endpoint) -> None:
-        timeout = self._backend.startup_timeout_seconds or self._house.startup_timeout
-        expected = self._house.boot_seconds.get(self._backend.name, _PREVIOUS_BOOT_SECONDS)
-
-        def report(elapsed: float) -> None:
-            detail = f"{elapsed:.0f} s of at most {timeout:.0f} s"
-            done = boot_fraction(elapsed, expected)
-            self.board.report(State.PROBING, done, "Waiting for the agent to answer", detail)
-
-        with trio.move_on_after(timeout) as deadline:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(_cancel_when, run.exited, nursery.cancel_scope)
-                await wait_until_ready(self._house.client, self._backend, endpoint, run.key, report)
-                nursery.cancel_scope.cancel()
-        if run.exit:
-            raise await self._explain(run, f"The agent ended while it was starting: {run.exit}.")
-        if deadline.cancelled_caught:
-            raise await self._explain(
-                run, f"The agent was not ready within {timeout:.0f} seconds.", kind=StartTimedOut
-            )
 
     async def _advance(self, run: Run, message: str) -> None:
         """Enter the next stage, unless the start has been cancelled in the meantime."""
@@ -425,7 +271,8 @@ class RunnerSupervisor:
         run.exit = await self._engine.wait_exit(run.runner_id)
         run.exited.set()
         if run is self.run_now and self.state is State.READY:
-            self._tell(Input.DIED, run, await self._explain(run, f"The agent ended by itself: {run.exit}."))
+            told = f"The agent ended by itself: {run.exit}."
+            self._tell(Input.DIED, run, await explain(self._engine, run, State.READY, told))
 
     def _fail(self) -> None:
         run, error = self.run_now, self.failure or EngineFailed("The agent could not be started.")
@@ -440,8 +287,8 @@ class RunnerSupervisor:
         try:
             await self._remove(run)
             if run.version:
-                await self._append(
-                    run,
+                await run.record(
+                    self._house.log,
                     RunnerFailed(
                         runner_id=run.runner_id,
                         stage=error.fields.get("stage", ""),
@@ -459,7 +306,7 @@ class RunnerSupervisor:
         ended = await self._remove(run)
         if run.version:
             event = RunnerStopped(runner_id=run.runner_id, reason=self._stop_reason, exit_code=ended.code)
-            await self._append(run, event, self._stop_origin)
+            await run.record(self._house.log, event, self._stop_origin)
         run.closed.set()
         self._tell(Input.STOPPED, run)
 
@@ -483,8 +330,16 @@ class RunnerSupervisor:
         self._spawn(self._record_adoption, run)
 
     async def _record_adoption(self, run: Run) -> None:
-        await self._append(run, RunnerAdopted(runner_id=run.runner_id))
+        await run.record(self._house.log, RunnerAdopted(runner_id=run.runner_id))
         self._spawn(self._watch, run)
+
+    def end(self) -> None:
+        """Note that the task is over for good: nobody may wait for it any longer."""
+        self._ended = True
+        self._wishes += [m for m in drained(self._receive) if isinstance(m, Wish)]
+        self._refuse(_gone())
+        if self.run_now:
+            self.run_now.closed.set()
 
     async def recover(self) -> None:
         """Begin again from nothing after a bug in this class ended its task."""
@@ -501,36 +356,6 @@ class RunnerSupervisor:
     def _tell(self, happened: Input, run: Run, error: DomainError | None = None) -> None:
         self._send.send_nowait(Happened(happened, run, error))
 
-    async def _append(self, run: Run, event: Event, origin: Origin | None = None) -> int:
-        """Append to the runner's stream and return the event's position."""
-        stream = StreamAppend(f"runner:{run.runner_id}", run.version, [event])
-        recorded = await self._house.log.append(stream, origin=origin or run.origin)
-        run.version += 1
-        return recorded[0].position
 
-    async def _explain(self, run: Run, message: str, *, kind: type[DomainError] = EngineFailed) -> DomainError:
-        """Return an error with what the agent printed last, its own key blotted out."""
-        try:
-            tail = await self._engine.logs(run.runner_id, LOG_TAIL_LINES)
-        except EngineError:
-            tail = ""
-        tail = tail.replace(run.key, "[key]").strip()
-        told = f"{message} It printed last:\n{tail}" if tail else f"{message} It printed nothing."
-        return kind(told, stage=str(self.state), log_tail=tail)
-
-
-async def _cancel_when(event: trio.Event, scope: trio.CancelScope) -> None:
-    await event.wait()
-    scope.cancel()
-
-
-async def still_serving(house: House, runner: Runner, found: Found) -> bool:
-    """Tell whether a runner found at start is the one the log knows, as it would be made today, and answers."""
-    backend = next((b for b in house.backends if b.name == runner.backend), None)
-    agent = house.views.agents.find(runner.agent_id)
-    user = house.views.users.find(runner.user_id)
-    if not (backend and agent and user and found.running and found.endpoint) or backend.disabled:
-        return False
-    if found.spec_hash != house.maker.spec_hash(backend, user, agent):
-        return False
-    return await answers_ready(house.client, backend, found.endpoint, house.maker.key(runner.runner_id))
+def _gone() -> Unavailable:
+    return Unavailable("This agent was deleted, or agent-stack is shutting down.", code="agent_gone")

@@ -23,7 +23,7 @@ from projections.agents import Agent
 from supervisors.commands.conversations import ConversationCommands
 from supervisors.runners.pool import RunnerPool
 from supervisors.runners.probe import auth_headers
-from supervisors.runners.supervisor import Run
+from supervisors.runners.run import Run
 from supervisors.turns.answer import AnswerReader, BrokenAnswerError, error_text, parse_object, whole_answer
 from supervisors.turns.live import LiveTurn
 
@@ -32,6 +32,8 @@ SILENCE_SECONDS = 600.0
 MAX_ANSWER = 4_000_000
 """Characters of one answer; what is beyond is cut, with finish_reason `length`."""
 _DEATH_NOTICE_SECONDS = 1.0
+_GOODBYE_SECONDS = 1.0
+"""How long an agent that has said all may take to end its stream."""
 
 TURNS = Counter("agentstack_turns_total", "Turns by how they ended", ["backend", "outcome"])
 
@@ -227,18 +229,21 @@ class Turns:
             self._add(live, text)
             return
         reader = AnswerReader()
-        async for data in response.aiter_bytes():
-            try:
-                self._add(live, reader.feed(data))
-            finally:
-                live.finish_reason, live.usage = reader.finish_reason, reader.usage
-            if reader.done:
-                break
-            if live.length >= MAX_ANSWER:
-                live.finish_reason = "length"
-                return
-        reader.end()
-        live.finish_reason = reader.finish_reason or "stop"
+        # Read to the end rather than stop reading: only a generator that ends is cleaned up at once.
+        with trio.CancelScope() as patience:
+            async for data in response.aiter_bytes():
+                try:
+                    self._add(live, reader.feed(data))
+                finally:
+                    live.finish_reason, live.usage = reader.finish_reason, reader.usage
+                if live.length >= MAX_ANSWER:
+                    live.finish_reason = "length"
+                    patience.cancel()
+                elif reader.done:
+                    patience.deadline = trio.current_time() + _GOODBYE_SECONDS
+        if live.finish_reason != "length":
+            reader.end()
+            live.finish_reason = reader.finish_reason or "stop"
 
     def _add(self, live: LiveTurn, text: str) -> None:
         if text:

@@ -103,7 +103,7 @@ async def delete(agent_id: str) -> tuple[str, int]:
     agent = services().views.agents.owned(agent_id, who.user.id)
     for conversation in services().views.conversations.of_agent(agent.id):
         await delete_conversation(services(), conversation.id, who)
-    await services().agents.delete(agent, who.origin)
+    await services().agents.delete(agent, who.origin)  # From here on nobody can start it again.
     await services().pool.dismiss(agent.id, who.origin)
     return "", 204
 

@@ -18,7 +18,7 @@ from domain.backends.adaptation import Adapted, adapt
 from domain.errors import DomainError, EngineFailed
 from eventlog.errors import EventLogError
 from supervisors.runners.probe import auth_headers
-from supervisors.runners.supervisor import Run
+from supervisors.runners.run import Run
 from web.auth.guard import Caller, Guard
 from web.context import CORRELATION
 from web.openai.body import ClientGoneError, Receive, read_body

@@ -1,0 +1,40 @@
+"""One start of a runner, and what is known of it."""
+
+import time
+from dataclasses import dataclass, field
+
+import trio
+
+from domain.event import Event
+from eventlog.envelope import Origin, StreamAppend
+from eventlog.log import EventLog
+from supervisors.engines.protocol import Endpoint, Exit, RunnerSpec
+
+
+@dataclass(slots=True, eq=False)
+class Run:
+    """From the wish for a runner to its end. `version` is that of its event stream."""
+
+    runner_id: str
+    origin: Origin
+    key: str
+    spec: RunnerSpec | None = None
+    endpoint: Endpoint | None = None
+    version: int = 0
+    requested_at: float = field(default_factory=trio.current_time)
+    started_at: float = field(default_factory=time.time)
+    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
+    start_over: trio.Event = field(default_factory=trio.Event)
+    exited: trio.Event = field(default_factory=trio.Event)
+    exit: Exit | None = None
+    closed: trio.Event = field(default_factory=trio.Event)
+    """Nothing of it is left in the engine, and its end is in the log."""
+    sessions: set[str] = field(default_factory=set)
+    """Sessions that the agent has been asked in."""
+
+    async def record(self, log: EventLog, event: Event, origin: Origin | None = None) -> int:
+        """Append to the runner's stream and return the event's position."""
+        stream = StreamAppend(f"runner:{self.runner_id}", self.version, [event])
+        recorded = await log.append(stream, origin=origin or self.origin)
+        self.version += 1
+        return recorded[0].position
