@@ -217,28 +217,34 @@ async def serve(settings: Settings) -> None:
     sys.setswitchinterval(GIL_SWITCH_SECONDS)
     for notice in settings.notices:
         _logger.warning("notice", text=notice)
-    async with open_stack(settings) as stack:
-        await stack.services.turns.close_interrupted()
-        await stack.services.pool.reconcile()
-        token = await first_admin(stack)
-        stop = trio.Event()
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(_stop_on_signal, stop)
-            await nursery.start(
-                partial(
-                    _serve_then_close_down,
-                    stack,
-                    nursery.cancel_scope,
-                    host=settings.router_bind_host,
-                    port=settings.router_port,
-                    graceful_seconds=settings.shutdown_grace_seconds + _CUT_SECONDS,
-                    shutdown=stop.wait,
-                )
+    # Around everything: a second signal must not end the process while it is closing its files.
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async with open_stack(settings) as stack:
+            await _serve_stack(stack, signals)
+
+
+async def _serve_stack(stack: Stack, signals: AsyncIterator[int]) -> None:
+    await stack.services.turns.close_interrupted()
+    await stack.services.pool.reconcile()
+    token = await first_admin(stack)
+    stop = trio.Event()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_stop_on_signal, signals, stop)
+        await nursery.start(
+            partial(
+                _serve_then_close_down,
+                stack,
+                nursery.cancel_scope,
+                host=stack.settings.router_bind_host,
+                port=stack.settings.router_port,
+                graceful_seconds=stack.settings.shutdown_grace_seconds + _CUT_SECONDS,
+                shutdown=stop.wait,
             )
-            stack.services.lifecycle.ready = True
-            gc.freeze()  # What is there by now stays: the collector need not look at it again and again.
-            nursery.start_soon(_close_down_when, stack, stop)
-            _announce(settings, token)
+        )
+        stack.services.lifecycle.ready = True
+        gc.freeze()  # What is there by now stays: the collector need not look at it again and again.
+        nursery.start_soon(_close_down_when, stack, stop)
+        _announce(stack.settings, token)
 
 
 async def _serve_then_close_down(
@@ -253,10 +259,9 @@ async def _close_down_when(stack: Stack, stop: trio.Event) -> None:
     await stack.close_down()
 
 
-async def _stop_on_signal(stop: trio.Event) -> None:
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-        async for _ in signals:
-            stop.set()
+async def _stop_on_signal(signals: AsyncIterator[int], stop: trio.Event) -> None:
+    async for _ in signals:
+        stop.set()
 
 
 def _wake_conversations(signals: Signals, records: Sequence[Recorded[Any]]) -> None:
