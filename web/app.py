@@ -1,10 +1,9 @@
 """The Quart application."""
 
-from pathlib import Path
 from typing import Any
 
 from prometheus_client import REGISTRY, CollectorRegistry
-from quart import Response
+from quart import Response, request
 from quart_schema import Info, QuartSchema
 from quart_schema.openapi import OpenAPIProvider
 from quart_trio import QuartTrio
@@ -14,15 +13,14 @@ from web import pages
 from web.admin.routes import blueprint as admin
 from web.agents.routes import blueprint as agents
 from web.asgi import KeepAliveConnection
-from web.auth.guard import Guard
+from web.auth.guard import SAFE_METHODS, Guard
 from web.auth.routes import blueprint as auth
+from web.context import admin_origin, anonymous_origin, caller
 from web.conversations.routes import blueprint as conversations
 from web.operations.routes import blueprint as operations
 from web.problems import Problem, handle_errors
 from web.runners.routes import blueprint as runners
 from web.services import Services
-
-STATIC = Path(__file__).parent / "static"
 
 
 class ContractProvider(OpenAPIProvider):
@@ -30,7 +28,7 @@ class ContractProvider(OpenAPIProvider):
 
     def generate_rules(self) -> Any:
         """Leave the page and its files out."""
-        return (r for r in super().generate_rules() if not r.endpoint.startswith(("static", "pages.")))
+        return (r for r in super().generate_rules() if not r.endpoint.startswith("pages."))
 
     def build_paths(self, rule: Rule) -> tuple[dict[str, Any], dict[str, Any]]:
         """Add what the library cannot know: any error is a problem, and a body is not optional."""
@@ -52,7 +50,7 @@ class ContractProvider(OpenAPIProvider):
 
 def make_app(services: Services, guard: Guard, metrics: CollectorRegistry = REGISTRY) -> QuartTrio:
     """Return the application that serves everything but /v1."""
-    app = QuartTrio("web", static_folder=str(STATIC), static_url_path="/static")
+    app = QuartTrio("web", static_folder=None)
     app.asgi_http_class = KeepAliveConnection
     # Streams are as long as they are; what must not take long has its own deadline.
     app.config.update(
@@ -79,6 +77,18 @@ def make_app(services: Services, guard: Guard, metrics: CollectorRegistry = REGI
     )
     app.json.sort_keys = False  # type: ignore[attr-defined] # the library's provider has it
     handle_errors(app)
+
+    @app.before_request
+    async def turn_strangers_away() -> None:
+        """Find out who is calling before the body is read."""
+        if request.url_rule is None:
+            return  # There is nothing to protect.
+        if request.path.startswith("/api/admin/"):
+            admin_origin()
+        elif request.path.startswith("/api/"):
+            caller()
+        elif request.path.startswith("/auth/") and request.method not in SAFE_METHODS:
+            anonymous_origin()
 
     @app.after_request
     async def add_security_headers(response: Response) -> Response:

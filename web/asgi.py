@@ -15,6 +15,7 @@ from quart_trio.asgi import TrioASGIHTTPConnection
 from web.context import CORRELATION
 from web.openai.errors import error_body
 from web.operations.metrics import REQUEST_SECONDS, REQUESTS
+from web.problems import problem_body
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -23,6 +24,9 @@ Application = Callable[[Any, Any, Any], Awaitable[None]]
 
 MAX_HEADER_BYTES = 16 * 1024
 _GOOD_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+"""What may become a label of a metric: anything else a client could make up without end."""
 
 _logger = structlog.get_logger("access")
 
@@ -84,14 +88,15 @@ class Front:
 
         with structlog.contextvars.bound_contextvars(correlation=correlation):
             try:
-                refusal = _refusal(scope["headers"])
+                refusal = _refusal(scope["path"], scope["headers"])
                 if refusal:
-                    await _refuse(observed, *refusal)
+                    await _refuse(observed, is_openai, *refusal)
                 else:
                     await (self._openai if is_openai else self._quart)(scope, receive, observed)
             finally:
                 seconds = time.perf_counter() - started
-                REQUESTS.labels(surface, scope["method"], str(status or 499)).inc()
+                method = scope["method"] if scope["method"] in _METHODS else "other"
+                REQUESTS.labels(surface, method, str(status or 499)).inc()
                 REQUEST_SECONDS.labels(surface).observe(seconds)
                 _logger.info(
                     "request",
@@ -111,8 +116,10 @@ def _request_id(scope: Scope) -> str:
     return uuid.uuid4().hex
 
 
-def _refusal(headers: list[tuple[bytes, bytes]]) -> tuple[int, str] | None:
+def _refusal(path: str, headers: list[tuple[bytes, bytes]]) -> tuple[int, str] | None:
     """Return why a request's head is not acceptable: too long, or two different ideas of where its body ends."""
+    if not path.startswith("/"):
+        return 400, "The request's target must be a path."
     if sum(len(name) + len(value) for name, value in headers) > MAX_HEADER_BYTES:
         return 431, f"The headers are larger than {MAX_HEADER_BYTES // 1024} KiB together."
     names = {name for name, _ in headers}
@@ -121,8 +128,9 @@ def _refusal(headers: list[tuple[bytes, bytes]]) -> tuple[int, str] | None:
     return None
 
 
-async def _refuse(send: Send, status: int, text: str) -> None:
-    body = error_body(text, status=status)
-    headers = [(b"content-type", b"application/json"), (b"connection", b"close")]
+async def _refuse(send: Send, is_openai: bool, status: int, text: str) -> None:
+    body = error_body(text, status=status) if is_openai else problem_body(status, text, "bad_head")
+    kind = b"application/json" if is_openai else b"application/problem+json"
+    headers = [(b"content-type", kind), (b"connection", b"close")]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body, "more_body": False})

@@ -2,7 +2,7 @@
 
 from typing import cast
 
-from quart import current_app, request
+from quart import current_app, g, request
 
 from domain.errors import Forbidden
 from eventlog.envelope import Origin
@@ -30,7 +30,9 @@ def headers() -> dict[str, str]:
 
 def caller() -> Caller:
     """Return who is calling. Raises Unauthenticated or Forbidden."""
-    return _guard().identify(request.method, headers(), correlation())
+    if "caller" not in g:
+        g.caller = _guard().identify(request.method, headers(), correlation())
+    return cast(Caller, g.caller)
 
 
 def anonymous_origin() -> Origin:

@@ -5,11 +5,14 @@ import hashlib
 import re
 from pathlib import Path
 
-from quart import Blueprint, Response
+from quart import Blueprint, Response, send_from_directory
+
+from domain.errors import NotFound
 
 blueprint = Blueprint("pages", __name__)
 
-_INDEX = (Path(__file__).parent / "static" / "index.html").read_bytes()
+_STATIC = Path(__file__).parent / "static"
+_INDEX = (_STATIC / "index.html").read_bytes()
 
 
 def _inline_script_hashes(page: bytes) -> list[str]:
@@ -38,6 +41,16 @@ CONTENT_SECURITY_POLICY = "; ".join(
 async def index() -> Response:
     """Return the page."""
     return Response(_INDEX, content_type="text/html; charset=utf-8", headers={"Cache-Control": "no-cache"})
+
+
+@blueprint.get("/static/<path:name>")
+async def static(name: str) -> Response:
+    """Return a file of the page."""
+    try:
+        return await send_from_directory(_STATIC, name)
+    except (OSError, OverflowError, ValueError):
+        # A name that no file can have, or a date that no clock can show.
+        raise NotFound("There is no such file.") from None
 
 
 @blueprint.get("/favicon.ico")

@@ -58,11 +58,14 @@ class Problem(BaseModel):
 
 def problem(status: int, detail: str, code: str, **fields: Any) -> Response:
     """Return an error response."""
+    return Response(problem_body(status, detail, code, **fields), status, content_type="application/problem+json")
+
+
+def problem_body(status: int, detail: str, code: str, **fields: Any) -> bytes:
+    """Return the JSON of an error."""
     title = HTTPStatus(status).phrase
     body = {**fields, "type": f"urn:agentstack:{code}", "title": title, "status": status, "detail": detail}
-    return Response(
-        orjson.dumps({**body, "code": code}, default=str), status, content_type="application/problem+json"
-    )
+    return orjson.dumps({**body, "code": code}, default=str)
 
 
 def listed(error: ValidationError) -> str:
@@ -99,6 +102,11 @@ def handle_errors(app: Quart) -> None:
         if status == 405:
             answer.headers["Allow"] = dict(error.get_headers()).get("Allow", "")
         return answer
+
+    @app.errorhandler(RecursionError)
+    @app.errorhandler(UnicodeDecodeError)
+    async def unreadable(_: Exception) -> Response:
+        return problem(422, "The body is not valid JSON in UTF-8, or nested too deeply.", "malformed")
 
     @app.errorhandler(StreamConflictError)
     async def conflict(_: StreamConflictError) -> Response:

@@ -4,10 +4,13 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar
 
+import h11
+import hypercorn.protocol
 import hypercorn.trio.run
 import trio
 from hypercorn.config import Config
 from hypercorn.events import Closed, Event, RawData
+from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.trio import serve
 from hypercorn.trio.tcp_server import TCPServer
 
@@ -15,6 +18,22 @@ STALL_SECONDS = 30.0
 """How long one write may wait for the client to read."""
 SHUTDOWN_STALL_SECONDS = 1.0
 """The same once the server is shutting down."""
+
+
+class PlainProtocol(H11Protocol):
+    """HTTP/1.1 without upgrades: we serve no websockets, and a failed handshake would keep its socket for ever."""
+
+    async def _check_protocol(self, event: h11.Request) -> None:
+        """Ignore a wish for HTTP/2 in clear text."""
+
+    async def _create_stream(self, request: h11.Request) -> None:
+        """Take a wish for a websocket for the plain request that it also is."""
+        headers = [(name, value) for name, value in request.headers.raw_items() if name.lower() != b"upgrade"]
+        await super()._create_stream(
+            h11.Request(
+                method=request.method, target=request.target, headers=headers, http_version=request.http_version
+            )
+        )
 
 
 class PatientServer(TCPServer):
@@ -26,6 +45,20 @@ class PatientServer(TCPServer):
 
     sending: ClassVar[set[trio.CancelScope]] = set()
     """The writes that are under way, for a shutdown to hurry them."""
+
+    async def run(self) -> None:
+        """Serve one connection. Whatever breaks on it, a client's malformed bytes for one, breaks nothing else."""
+        try:
+            await super().run()
+        except* Exception:
+            logging.getLogger("web.connection").warning("a connection was given up", exc_info=True)
+        finally:
+            await trio.aclose_forcefully(self.stream)
+
+    async def _read_data(self) -> None:
+        await super()._read_data()
+        # Else a client that has gone keeps its socket until its idle time is over.
+        await self.idle_task.stop()
 
     async def protocol_send(self, event: Event) -> None:
         """Send to the client, or give it up."""
@@ -67,8 +100,9 @@ async def serve_http(
         for scope in PatientServer.sending:
             scope.deadline = min(scope.deadline, trio.current_time() + SHUTDOWN_STALL_SECONDS)
 
-    # The pinned version of hypercorn looks the class up here; there is no setting for it.
+    # The pinned version of hypercorn looks its classes up here; there is no setting for them.
     hypercorn.trio.run.TCPServer = PatientServer  # type: ignore[attr-defined] # an import of that module
+    hypercorn.protocol.H11Protocol = PlainProtocol  # type: ignore[attr-defined] # likewise
     config = Config()
     config.bind = [f"[{host}]:{port}" if ":" in host else f"{host}:{port}"]
     config.accesslog = None

@@ -4,7 +4,7 @@ from typing import Protocol, Self
 
 import orjson
 import trio
-from quart import Response
+from quart import Response, request
 
 from supervisors.signals import Watch
 from web.services import Lifecycle
@@ -64,7 +64,7 @@ class EventStream:
 def event_stream(source: Source, lifecycle: Lifecycle) -> Response:
     """Return the response that streams `source`."""
     return Response(
-        EventStream(source, lifecycle),
+        b"" if request.method == "HEAD" else EventStream(source, lifecycle),
         content_type="text/event-stream",
         headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"},
     )

@@ -23,8 +23,8 @@ def free_ordinal(taken: Collection[int], *, most: int) -> int:
 def check_name(name: str) -> str:
     """Return the trimmed name. Raises Unprocessable unless it has 1..80 characters."""
     trimmed = name.strip()
-    if not 1 <= len(trimmed) <= MAX_NAME:
-        raise Unprocessable(f"An agent's name has 1 to {MAX_NAME} characters.", code="bad_name")
+    if not 1 <= len(trimmed) <= MAX_NAME or not trimmed.isprintable():
+        raise Unprocessable(f"An agent's name has 1 to {MAX_NAME} printable characters.", code="bad_name")
     return trimmed
 
 

@@ -34,8 +34,8 @@ def check_password(password: str) -> None:
 def display_name(name: str | None, email: str) -> str:
     """Return the name to show: the given one, else what stands before the @. Raises Invalid when over 80."""
     chosen = (name or "").strip() or email.partition("@")[0]
-    if len(chosen) > MAX_NAME:
-        raise Invalid(f"The name is too long: use at most {MAX_NAME} characters.", code="bad_name")
+    if len(chosen) > MAX_NAME or not chosen.isprintable():
+        raise Invalid(f"A name has at most {MAX_NAME} characters, all of them printable.", code="bad_name")
     return chosen
 
 

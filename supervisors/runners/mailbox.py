@@ -20,6 +20,8 @@ class Wish:
     origin: Origin
     answered: trio.Event = field(default_factory=trio.Event)
     error: Exception | None = None
+    withdrawn: bool = False
+    """Whoever waited has gone: it gets no lease."""
 
 
 @dataclass(frozen=True, slots=True)

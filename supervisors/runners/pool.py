@@ -66,13 +66,16 @@ class RunnerPool:
         if supervisor:
             await supervisor.stop("agent_deleted", origin)
             self._supervisors.pop(agent_id, None)
-            self._scopes.pop(agent_id).cancel()
+            scope = self._scopes.pop(agent_id, None)
+            if scope:  # Else somebody else has dismissed it meanwhile.
+                scope.cancel()
 
     async def reconcile(self) -> None:
         """Make the log and the engines agree after a restart.
 
         There are four cases. A runner that is in both, unchanged and answering, is adopted. One that is in both but
-        not so is removed. One that only the log knows has vanished. One that only the engine knows is an orphan.
+        not so is removed. One that only the log knows, or that has ended, has vanished. One that only the engine
+        knows is an orphan.
         """
         alive = {r.runner_id: r for r in self.house.views.runners.alive()}
         origin = Origin("system", f"start-{uuid.uuid4().hex[:12]}")
@@ -109,8 +112,10 @@ class RunnerPool:
                 return
         _logger.info("runner_removed", runner=found.runner_id, known=runner is not None)
         await self.house.engines[engine].stop(found.runner_id, 5.0)
-        if runner:
+        if runner and found.running:
             await self._close(runner, RunnerStopped(runner_id=runner.runner_id, reason="orphaned"), origin)
+        elif runner:
+            await self._close(runner, RunnerVanished(runner_id=runner.runner_id), origin)
 
     async def _close(self, runner: Runner, event: RunnerVanished | RunnerStopped, origin: Origin) -> None:
         append = StreamAppend(f"runner:{runner.runner_id}", runner.version, [event])

@@ -6,13 +6,12 @@ import trio
 from prometheus_client import Counter, Histogram
 
 from domain.backends.definition import Backend
-from domain.errors import StartTimedOut
+from domain.errors import EngineFailed, StartTimedOut
 from domain.runners.events import RunnerReady, RunnerRequested, RunnerStarted
 from domain.runners.machine import State
 from eventlog.envelope import Origin
 from projections.agents import Agent
-from supervisors.engines.protocol import Endpoint, Engine
-from supervisors.runners.failure import explain
+from supervisors.engines.protocol import Endpoint
 from supervisors.runners.house import House
 from supervisors.runners.probe import wait_until_ready
 from supervisors.runners.progress import ProgressBoard, boot_fraction
@@ -84,7 +83,7 @@ async def bring_up(
         ),
     )
     await advance("Waiting for the agent to answer")
-    await _probe(house, backend, engine, run, run.endpoint, board)
+    await _probe(house, backend, run, run.endpoint, board)
     seconds = trio.current_time() - run.requested_at
     await run.record(house.log, RunnerReady(runner_id=run.runner_id, seconds=round(seconds, 3)))
     house.boot_seconds[backend.name] = seconds
@@ -93,9 +92,7 @@ async def bring_up(
     await advance("")
 
 
-async def _probe(
-    house: House, backend: Backend, engine: Engine, run: Run, endpoint: Endpoint, board: ProgressBoard
-) -> None:
+async def _probe(house: House, backend: Backend, run: Run, endpoint: Endpoint, board: ProgressBoard) -> None:
     """Return once the agent is ready. Raises EngineFailed when it ends, StartTimedOut when it takes too long."""
     timeout = backend.startup_timeout_seconds or house.startup_timeout
     expected = house.boot_seconds.get(backend.name, _PREVIOUS_BOOT_SECONDS)
@@ -110,10 +107,9 @@ async def _probe(
             await wait_until_ready(house.client, backend, endpoint, run.key, report)
             nursery.cancel_scope.cancel()
     if run.exit:
-        raise await explain(engine, run, State.PROBING, f"The agent ended while it was starting: {run.exit}.")
+        raise EngineFailed(f"The agent ended while it was starting: {run.exit}.")
     if deadline.cancelled_caught:
-        told = f"The agent was not ready within {timeout:.0f} seconds."
-        raise await explain(engine, run, State.PROBING, told, kind=StartTimedOut)
+        raise StartTimedOut(f"The agent was not ready within {timeout:.0f} seconds.")
 
 
 async def _cancel_when(event: trio.Event, scope: trio.CancelScope) -> None:

@@ -22,7 +22,7 @@ from eventlog.envelope import Origin
 from projections.agents import Agent
 from projections.runners import Runner
 from supervisors.engines.protocol import Endpoint, EngineError, Exit
-from supervisors.runners.failure import explain
+from supervisors.runners.failure import with_log_tail
 from supervisors.runners.house import House
 from supervisors.runners.lease import Lease
 from supervisors.runners.mailbox import Happened, Message, Nudge, StopWish, Wish, drained
@@ -81,8 +81,7 @@ class RunnerSupervisor:
         except trio.Cancelled:
             if wish.answered.is_set() and wish.error is None:
                 self.release()
-            elif wish in self._wishes:
-                self._wishes.remove(wish)
+            wish.withdrawn = True
             raise
         if wish.error:
             raise wish.error
@@ -152,13 +151,15 @@ class RunnerSupervisor:
 
     def _handle(self, message: Message) -> None:
         match message:
-            case Wish():
+            case Wish() if not message.withdrawn:
                 self._wishes.append(message)
                 if self.state is State.READY:
                     self._grant()
                 elif self.state is not State.STOPPING:
                     self._happened(Input.WANTED)
             case StopWish():
+                # Who waits for the start that is being stopped must not start it again.
+                self._refuse(Unavailable("The start of the agent was stopped. Try again.", code="start_stopped"))
                 self._stop_reason, self._stop_origin = message.reason, message.origin
                 self._happened(Input.STOP)
             case Happened() if message.run is self.run_now:
@@ -189,6 +190,7 @@ class RunnerSupervisor:
                 self.last_active = trio.current_time()
                 self.board.ready(f"{self._backend.display_name} is ready")
                 self._grant()
+                self.nudge()  # The start runs beside the mailbox, which sleeps: the idle clock begins now.
             case Effect.RECORD_FAILURE:
                 self._fail()
             case Effect.CANCEL_START if run:
@@ -208,7 +210,7 @@ class RunnerSupervisor:
 
     def _grant(self) -> None:
         for wish in self._wishes:
-            self.leases += 1
+            self.leases += not wish.withdrawn
             wish.answered.set()
         self._wishes.clear()
 
@@ -244,20 +246,25 @@ class RunnerSupervisor:
                             on_started=partial(self._spawn, self._watch, run),
                         )
                 except DomainError as error:
-                    self._tell(Input.START_FAILED, run, error)
+                    await self._give_up(run, error)
                 except EngineError as error:
-                    self._tell(Input.START_FAILED, run, await explain(self._engine, run, self.state, str(error)))
+                    await self._give_up(run, EngineFailed(str(error)))
                 except Exception:
                     self._log.exception("runner_start_failed", runner=run.runner_id)
                     text = "Something went wrong inside agent-stack; its log has the details."
-                    self._tell(Input.START_FAILED, run, await explain(self._engine, run, self.state, text))
+                    await self._give_up(run, EngineFailed(text))
         finally:
             run.start_over.set()
+
+    async def _give_up(self, run: Run, error: DomainError) -> None:
+        self._tell(Input.START_FAILED, run, await with_log_tail(self._engine, run, self.state, error))
 
     async def _advance(self, run: Run, message: str) -> None:
         """Enter the next stage, unless the start has been cancelled in the meantime."""
         if run.scope.cancel_called:
             await trio.lowlevel.checkpoint_if_cancelled()
+        if run.exit:
+            raise EngineFailed(f"The agent ended while it was starting: {run.exit}.")
         self._happened(Input.ADVANCED)
         if self.state in START_STAGES:
             self.board.report(self.state, 0.0, message)
@@ -271,19 +278,25 @@ class RunnerSupervisor:
         run.exit = await self._engine.wait_exit(run.runner_id)
         run.exited.set()
         if run is self.run_now and self.state is State.READY:
-            told = f"The agent ended by itself: {run.exit}."
-            self._tell(Input.DIED, run, await explain(self._engine, run, State.READY, told))
+            # At once, not by the mailbox: from here on nobody may be given this runner.
+            self._happened(Input.DIED)
 
     def _fail(self) -> None:
-        run, error = self.run_now, self.failure or EngineFailed("The agent could not be started.")
+        run = self.run_now
         if run is None:
             raise AssertionError("a failure without a run")
+        if self.failure:
+            STARTS.labels(self._backend.name, "failed").inc()
+        error = self.failure or EngineFailed(f"The agent ended by itself: {run.exit}.")
         self.board.failed(error.message)
         self._refuse(error)
-        STARTS.labels(self._backend.name, "failed").inc()
         self._spawn(self._clean_up, run, error)
 
     async def _clean_up(self, run: Run, error: DomainError) -> None:
+        if "log_tail" not in error.fields:
+            error = await with_log_tail(self._engine, run, State.READY, error)
+            if run is self.run_now and self.state is State.FAILED:
+                self.board.failed(error.message)
         try:
             await self._remove(run)
             if run.version:

@@ -20,26 +20,35 @@ class AnswerReader:
     """Takes the bytes of an event stream as they come and returns the text in them.
 
     Lines may be cut anywhere, in the middle of a character too. Frames that are not chunks of the answer (comments,
-    named events of tools) are passed over.
+    named events of tools) are passed over. Garbage or an error frame is kept in `error`, so that the text before
+    it, in the same packet, is not lost.
     """
 
     finish_reason: str = ""
     usage: Usage | None = None
     done: bool = False
+    error: BrokenAnswerError | None = None
     _rest: bytearray = field(default_factory=bytearray)
     _named: bool = False
 
     def feed(self, data: bytes) -> str:
-        """Return the text that `data` completes. Raises BrokenAnswerError for garbage or an error frame."""
+        """Return the text that `data` completes. Look at `error` afterwards."""
         self._rest += data
         *lines, rest = self._rest.split(b"\n")
         self._rest = bytearray(rest)
-        if len(rest) > MAX_LINE:
-            raise BrokenAnswerError("The agent sent a line without an end.")
-        return "".join([self._line(bytes(line.rstrip(b"\r"))) for line in lines])
+        text: list[str] = []
+        try:
+            text.extend(self._line(bytes(line.rstrip(b"\r"))) for line in lines)
+            if len(rest) > MAX_LINE:
+                raise BrokenAnswerError("The agent sent a line without an end.")
+        except BrokenAnswerError as error:
+            self.error = self.error or error
+        return "".join(text)
 
     def end(self) -> None:
         """Note the end of the stream. Raises BrokenAnswerError when the answer is not complete."""
+        if self.error:
+            raise self.error
         if not self.done and not self.finish_reason:
             raise BrokenAnswerError("The agent's answer broke off in the middle.")
 

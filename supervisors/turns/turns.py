@@ -229,15 +229,14 @@ class Turns:
             self._add(live, text)
             return
         reader = AnswerReader()
-        # Read to the end rather than stop reading: only a generator that ends is cleaned up at once.
+        # Read to the end, or be cancelled, rather than break: only so are the generators below cleaned up at once.
         with trio.CancelScope() as patience:
             async for data in response.aiter_bytes():
-                try:
-                    self._add(live, reader.feed(data))
-                finally:
-                    live.finish_reason, live.usage = reader.finish_reason, reader.usage
+                self._add(live, reader.feed(data))
+                live.finish_reason, live.usage = reader.finish_reason, reader.usage
                 if live.length >= MAX_ANSWER:
                     live.finish_reason = "length"
+                if reader.error or live.length >= MAX_ANSWER:
                     patience.cancel()
                 elif reader.done:
                     patience.deadline = trio.current_time() + _GOODBYE_SECONDS

@@ -7,14 +7,15 @@ from tests.harness.server import ROOT
 from tests.harness.waiting import eventually
 
 
-def scripted_backend(gates: "Gates", **changes: Any) -> dict[str, Any]:
-    """Return an entry of backends.json."""
+def scripted_backend(gates: "Gates", env: dict[str, str] | None = None, **changes: Any) -> dict[str, Any]:
+    """Return an entry of backends.json; `env` adds to the agent's environment."""
+    own = {"SCRIPTED_PORT": "{port}", "SCRIPTED_FOLDER": str(gates.folder), "PYTHONPATH": str(ROOT)}
     return {
         "name": "scripted",
         "display_name": "Scripted agent",
         "engine": "process",
         "command": ["{python}", "-m", "tests.agents.scripted"],
-        "extra_env": {"SCRIPTED_PORT": "{port}", "SCRIPTED_FOLDER": str(gates.folder), "PYTHONPATH": str(ROOT)},
+        "extra_env": {**own, **(env or {})},
         "api_key_env": "SCRIPTED_KEY",
         "ready_path": "/v1/models",
         "stop_grace_seconds": 2,

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from werkzeug.http import parse_cookie
 
@@ -46,13 +45,19 @@ class Guard:
         nothing but the cookie that the browser added.
         """
         bearer = _bearer(headers)
-        token = bearer or parse_cookie(headers.get("cookie", "")).get(self._settings.cookie_name, "")
+        token = bearer or self._cookie(headers)
         if not token:
             raise Unauthenticated("Sign in first, or send `Authorization: Bearer <token>`.")
         caller = self._caller(token, correlation)
         if not bearer and method not in SAFE_METHODS:
             refuse_foreign_origin(headers)
         return caller
+
+    def _cookie(self, headers: Mapping[str, str]) -> str:
+        try:
+            return parse_cookie(headers.get("cookie", "")).get(self._settings.cookie_name, "")
+        except UnicodeError:  # Another program's cookie, in another encoding.
+            return ""
 
     def is_operator(self, headers: Mapping[str, str]) -> bool:
         """Tell whether the command line of this installation is calling."""
@@ -71,7 +76,7 @@ class Guard:
 def refuse_foreign_origin(headers: Mapping[str, str]) -> None:
     """Raise Forbidden when a browser says that another site's page makes this request."""
     origin = headers.get("origin")
-    if origin is not None and urlsplit(origin).netloc != headers.get("host"):
+    if origin is not None and origin.partition("://")[2] != headers.get("host"):
         raise Forbidden("This request came from another site's page and was refused.", code="foreign_origin")
 
 

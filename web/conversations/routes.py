@@ -121,7 +121,7 @@ async def read(conversation_id: str) -> Response:
     return await _whole(conversation_id, caller())
 
 
-@blueprint.get("/by-slug/<backend>/<int:seq>")
+@blueprint.get("/by-slug/<string:backend>/<int:seq>")
 @document_response(WholeConversation)
 async def read_by_slug(backend: str, seq: int) -> Response:
     """Return a conversation by backend and rank."""

@@ -8,8 +8,16 @@ _HOP_BY_HOP = frozenset(
     {b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-authorization", b"proxy-connection", b"te"}
     | {b"trailer", b"transfer-encoding", b"upgrade"}
 )
-_NEVER_TO_RUNNER = _HOP_BY_HOP | {b"authorization", b"content-length", b"cookie", b"host", b"origin", b"referer"}
-_NEVER_TO_CLIENT = _HOP_BY_HOP | {b"date", b"server", b"set-cookie", b"x-request-id"}
+_NEVER_TO_RUNNER = _HOP_BY_HOP | {
+    *(b"authorization", b"content-length", b"cookie", b"host", b"origin", b"referer"),
+    b"x-request-id",  # Ours is sent.
+}
+_NEVER_TO_CLIENT = _HOP_BY_HOP | {
+    *(b"date", b"server", b"set-cookie", b"x-request-id"),
+    # These act on the whole origin, or beyond it.
+    *(b"alt-svc", b"clear-site-data", b"nel", b"refresh", b"report-to", b"reporting-endpoints"),
+    *(b"service-worker-allowed", b"strict-transport-security"),
+}
 
 
 def to_runner(headers: Iterable[tuple[bytes, bytes]]) -> HeaderList:

@@ -56,6 +56,8 @@ class Exchange:
     started: bool = False
     final: bool = False
     is_event_stream: bool = False
+    in_event: bool = False
+    """Whether what was sent last ends within an event, which only a huge one can."""
     cut: bool = False
     pending: list[bytes] = field(default_factory=list)
     pending_size: int = 0
@@ -71,19 +73,33 @@ class Exchange:
         self.pending_size += len(data)
 
     async def flush(self) -> None:
-        """Write out the burst."""
-        if self.pending:
-            data = b"".join(self.pending)
-            self.pending.clear()
-            self.pending_size = 0
+        """Write out the burst; of an event stream, only whole events, so that none is ever cut short."""
+        if not self.pending:
+            return
+        data = b"".join(self.pending)
+        if self.is_event_stream and len(data) <= FLUSH_BYTES:
+            end = max(data.rfind(b"\n\n") + 2, data.rfind(b"\n\r\n") + 3)
+            data, rest = (data[:end], data[end:]) if end > 2 else (b"", data)
+            self.pending, self.pending_size = [rest] if rest else [], len(rest)
+            self.in_event = self.in_event and not data
+        else:
+            # An event of this size is let go in pieces: memory comes first.
+            self.pending, self.pending_size = [], 0
+            self.in_event = not data.endswith((b"\n\n", b"\n\r\n"))
+        if data:
             await self.send({"type": "http.response.body", "body": data, "more_body": True})
 
     async def finish(self, data: bytes = b"") -> None:
         """Write out the burst and `data`, and end the answer."""
         last = b"".join((*self.pending, data))
-        self.pending.clear()
         self.final = True
         await self.send({"type": "http.response.body", "body": last, "more_body": False})
+
+    async def break_off(self, event: bytes) -> None:
+        """End an event stream with one last event. What there is of an unfinished one is dropped."""
+        await self.flush()
+        self.pending = [b"\n\n"] if self.in_event else []
+        await self.finish(event)
 
     async def answer_json(self, status: int, body: bytes, *more: tuple[bytes, bytes]) -> None:
         """Send a whole JSON answer."""
@@ -271,15 +287,11 @@ class OpenAISurface:
         if not exchange.started:
             await exchange.answer_json(status, body)
         elif exchange.is_event_stream:
-            # The stream may have broken off within a line: end that first.
-            await exchange.finish(b"\n\ndata: " + body + b"\n\n")
+            await exchange.break_off(b"data: " + body + b"\n\n")
         else:
-            # A body of a promised length or type cannot be mended: cutting it is the only honest signal.
-            raise AnswerCutError
-
-
-class AnswerCutError(Exception):
-    """An answer that is no event stream broke off after its head was sent: the connection must be cut."""
+            # A body of a promised length or type cannot be mended. Without its end the server cuts the connection,
+            # which is the only honest signal.
+            exchange.final = True
 
 
 async def _watch_client(exchange: Exchange) -> None:

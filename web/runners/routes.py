@@ -129,5 +129,5 @@ async def idle(backend: str, data: IdleTime) -> Response:
 async def progress(backend: str) -> Response:
     """Follow the start of a backend's runner as server-sent events, until it is ready or has failed."""
     who = caller()
-    agent = await services().agents.first(who.user.id, services().backends.get(backend), who.origin)
+    agent = await services().agents.first(who.user.id, services().backends.enabled(backend), who.origin)
     return event_stream(ProgressSource(services(), agent), services().lifecycle)
