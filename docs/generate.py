@@ -63,7 +63,9 @@ def env_example() -> str:
 def cli_pages() -> str:
     """Return docs/cli.md."""
     parts = ["# Command line", "", "`agentstack`, also installed as `agent-stack`.", ""]
-    for command, context in _commands(cli, click.Context(cli, info_name="agentstack", terminal_width=100, **cli.context_settings)):
+    for command, context in _commands(
+        cli, click.Context(cli, info_name="agentstack", terminal_width=100, **cli.context_settings)
+    ):
         parts += [f"## {context.command_path}", "", "```text", command.get_help(context), "```", ""]
     return "\n".join([*parts, f"*{NOTICE}*", ""])
 
@@ -134,10 +136,18 @@ def _plain(value: object) -> str:
 
 
 def main() -> None:
-    """Write them."""
-    for path, text in pages().items():
-        path.write_text(text, encoding="utf-8")
+    """Write what is out of date; with --check, only name it, and fail if there is something."""
+    stale = {
+        path: text
+        for path, text in pages().items()
+        if not path.exists() or path.read_text(encoding="utf-8") != text
+    }
+    only_check = "--check" in sys.argv[1:]
+    for path, text in stale.items():
         sys.stdout.write(f"{path.relative_to(ROOT)}\n")
+        if not only_check:
+            path.write_text(text, encoding="utf-8")
+    sys.exit(1 if stale and only_check else 0)
 
 
 if __name__ == "__main__":
