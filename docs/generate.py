@@ -22,6 +22,15 @@ from web.app import make_app
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTICE = "Generated from the program by `python docs/generate.py`; change it there."
+INTRODUCTION = (
+    "Settings come from environment variables and from a `.env` file in the folder where agent-stack is started; "
+    "the environment wins. All of them are checked at start, and every mistake is listed in one message. Nothing "
+    "has to be set. `agentstack doctor` tells how a set-up looks."
+)
+SECRETS = (
+    "Secrets that are not set are made at the first start and kept in `<data folder>/secrets` with mode 0600. A "
+    "secret that is set must have at least 32 random characters."
+)
 HIDDEN_METRIC = re.compile(r"^(python|process)_")
 Openapi = dict[str, Any]
 
@@ -31,9 +40,7 @@ def settings_table() -> str:
     rows = [
         "# Configuration",
         "",
-        "Settings come from environment variables and from a `.env` file in the folder where agent-stack is started; "
-        "the environment wins. All of them are checked at start, and every mistake is listed in one message. "
-        "Nothing has to be set. `agentstack doctor` tells how a set-up looks.",
+        INTRODUCTION,
         "",
         "| variable | default | what it is |",
         "| --- | --- | --- |",
@@ -43,8 +50,7 @@ def settings_table() -> str:
         rows.append(f"| `{name.upper()}` | {default} | {field.description} |")
     rows += [
         "",
-        "Secrets that are not set are made at the first start and kept in `<data folder>/secrets` with mode 0600. "
-        "A secret that is set must have at least 32 random characters.",
+        SECRETS,
         "",
         f"*{NOTICE}*",
         "",

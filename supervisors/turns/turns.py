@@ -1,5 +1,6 @@
 """Running turns: in our own nursery, never in a request's task, so that a closed tab ends nothing."""
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -238,7 +239,7 @@ class Turns:
                     live.finish_reason = "length"
                 if reader.error or live.length >= MAX_ANSWER:
                     patience.cancel()
-                elif reader.done:
+                elif reader.done and patience.deadline == math.inf:
                     patience.deadline = trio.current_time() + _GOODBYE_SECONDS
         if live.finish_reason != "length":
             reader.end()

@@ -39,9 +39,6 @@ def test_any_cutting_of_a_stream_gives_the_same_text(texts: list[str], cuts: lis
     assert (reader.done, reader.finish_reason, reader.usage) == (True, "stop", USED)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="feed() raises before it has returned the text of the lines before the error"
-)
 @given(CUTS)
 def test_the_text_before_an_error_is_kept_however_the_stream_is_cut(cuts: list[int]) -> None:
     reader, texts = AnswerReader(), list[str]()

@@ -11,6 +11,7 @@ import trio.testing
 
 from agentstack.root import Stack, open_stack
 from agentstack.settings import load_settings
+from domain.errors import EngineFailed
 from domain.runners.events import RunnerReady
 from domain.runners.machine import State
 from eventlog.envelope import Origin, Recorded, StreamAppend
@@ -74,7 +75,6 @@ async def test_many_leases_at_once_share_one_start(stack: Stack) -> None:
     assert supervisor.leases == 0
 
 
-@pytest.mark.xfail(strict=True, reason="the wish stays in the mailbox and is granted to nobody, for ever")
 async def test_a_wish_that_is_given_up_at_once_leaves_no_lease(stack: Stack) -> None:
     supervisor = await _supervisor(stack)
     with trio.CancelScope() as scope:
@@ -96,7 +96,6 @@ async def test_a_wish_that_is_given_up_during_the_start_leaves_no_lease(stack: S
     assert supervisor.leases == 0
 
 
-@pytest.mark.xfail(strict=True, reason="the mailbox's deadline was computed before READY, which is set beside it")
 async def test_a_runner_that_nobody_uses_any_more_is_stopped(stack: Stack) -> None:
     supervisor = await _supervisor(stack)
     async with supervisor.lease(ORIGIN):
@@ -107,7 +106,6 @@ async def test_a_runner_that_nobody_uses_any_more_is_stopped(stack: Stack) -> No
     assert supervisor.state is State.ABSENT
 
 
-@pytest.mark.xfail(strict=True, reason="between the death and the report of it to the mailbox the state is READY")
 async def test_a_runner_whose_death_is_known_is_not_leased(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     supervisor = await _supervisor(stack)
     async with supervisor.lease(ORIGIN) as lease:
@@ -137,8 +135,7 @@ async def test_a_runner_whose_death_is_known_is_not_leased(stack: Stack, monkeyp
     assert fresh != [dead.runner_id]
 
 
-@pytest.mark.xfail(strict=True, reason="a death between the last probe and READY is never reported")
-async def test_a_runner_that_dies_as_it_becomes_ready_is_replaced(
+async def test_a_runner_that_dies_as_it_becomes_ready_has_failed_to_start(
     stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     supervisor, log = await _supervisor(stack), stack.services.log
@@ -154,10 +151,11 @@ async def test_a_runner_that_dies_as_it_becomes_ready_is_replaced(
         return await append(*appends, origin=origin)
 
     monkeypatch.setattr(log, "append", append_and_kill)
-    with trio.move_on_after(PATIENCE_SECONDS):
-        async with supervisor.lease(ORIGIN) as lease:
-            assert [lease.run.runner_id] != killed
-    assert supervisor.state is State.READY
+    with pytest.raises(EngineFailed, match="killed by signal 9"):
+        await supervisor.acquire(ORIGIN)
+    async with supervisor.lease(ORIGIN) as lease:
+        assert [lease.run.runner_id] != killed
+    assert supervisor.leases == 0
 
 
 async def test_a_runner_that_died_is_replaced(stack: Stack) -> None:
