@@ -46,6 +46,7 @@ class ProcessEngine:
         self._folder = folder
         self._ports = ports
         self._children: dict[str, trio.Process] = {}
+        self._reserved: dict[str, int] = {}
         self._calls = 0
 
     def __repr__(self) -> str:
@@ -78,9 +79,9 @@ class ProcessEngine:
         self._calls += 1
         folder = self._folder / spec.runner_id
         folder.mkdir(parents=True, mode=0o700)
-        self._save(
-            _Record(runner_id=spec.runner_id, name=spec.name, spec_hash=spec.spec_hash, port=self._ports.reserve())
-        )
+        port = self._reserved[spec.runner_id] = self._ports.reserve()
+        record = _Record(runner_id=spec.runner_id, name=spec.name, spec_hash=spec.spec_hash, port=port)
+        self._save(record)
 
     async def start(self, spec: RunnerSpec) -> Endpoint:
         """Start the process. `{port}` in its command and environment becomes the reserved port."""
@@ -119,7 +120,8 @@ class ProcessEngine:
         """Signal the whole process group: SIGTERM, then SIGKILL after the grace. Forget the runner."""
         self._calls += 1
         record = self._load(runner_id)
-        if record is None:
+        if record is None:  # Never created, stopped before, or its folder was removed by somebody else.
+            self._forget(runner_id)
             return Exit(None)
         with trio.CancelScope(shield=True):
             if _is_alive(record):
@@ -129,8 +131,7 @@ class ProcessEngine:
                 # Also when the leader has ended: its children may not have.
                 _signal_group(record.pid, signal.SIGKILL)
             ended = await self.wait_exit(runner_id)
-            self._children.pop(runner_id, None)
-            self._ports.release(record.port)
+            self._forget(runner_id)
             await trio.to_thread.run_sync(partial(shutil.rmtree, self._folder / runner_id, ignore_errors=True))
         return ended
 
@@ -153,9 +154,16 @@ class ProcessEngine:
             running = _is_alive(record)
             if running:
                 self._ports.hold(record.port)
+                self._reserved[record.runner_id] = record.port
             endpoint = Endpoint(_HOST, record.port) if running else None
             found.append(Found(record.runner_id, record.name, record.spec_hash, running, endpoint))
         return found
+
+    def _forget(self, runner_id: str) -> None:
+        self._children.pop(runner_id, None)
+        port = self._reserved.pop(runner_id, None)
+        if port is not None:
+            self._ports.release(port)
 
     def _log_path(self, runner_id: str) -> Path:
         return self._folder / runner_id / "output.log"

@@ -235,15 +235,15 @@ class Turns:
             async for data in response.aiter_bytes():
                 self._add(live, reader.feed(data))
                 live.finish_reason, live.usage = reader.finish_reason, reader.usage
-                if live.length >= MAX_ANSWER:
-                    live.finish_reason = "length"
                 if reader.error or live.length >= MAX_ANSWER:
                     patience.cancel()
                 elif reader.done and patience.deadline == math.inf:
                     patience.deadline = trio.current_time() + _GOODBYE_SECONDS
-        if live.finish_reason != "length":
-            reader.end()
-            live.finish_reason = reader.finish_reason or "stop"
+        if live.length >= MAX_ANSWER and not reader.error:
+            live.finish_reason = "length"
+            return
+        reader.end()
+        live.finish_reason = reader.finish_reason or "stop"
 
     def _add(self, live: LiveTurn, text: str) -> None:
         if text:

@@ -1,0 +1,1 @@
+"""Agents and models that do as they are told, for tests."""

@@ -1,0 +1,269 @@
+"""A test agent that does what the last user message says: `python -m tests.agents.scripted`.
+
+SCRIPTED_PORT    port on the loopback address
+SCRIPTED_KEY     key that requests must present as Bearer
+SCRIPTED_STUBBORN  not empty: it does not end on SIGTERM
+SCRIPTED_BOOT    gate to wait for before listening
+SCRIPTED_FOLDER  folder of gates (files that a test makes to let an answer go on) and notes (files that tell a test
+                 how far the agent is)
+
+The messages are the names of the functions of `Script`, with words after them: `say hello`, `gates g 3`.
+What is not a chat is echoed, but for GET /health, /v1/models and /v1/blob.
+"""
+
+import os
+import signal
+from array import array
+from collections.abc import Awaitable, Callable
+from functools import partial
+from pathlib import Path
+from urllib.parse import parse_qs
+
+import trio
+
+from tests.agents.chunks import DONE, chunk, completion, last_user_text, usage_chunk
+from tests.agents.wire import EVENT_STREAM, GoneError, Headers, Request, Wire
+
+HOSTILE: Headers = [
+    ("set-cookie", "agent_stack_session=stolen; Path=/"),
+    ("access-control-allow-origin", "*"),
+    ("access-control-allow-credentials", "true"),
+    ("content-security-policy", "script-src *"),
+    ("content-security-policy-report-only", "script-src *"),
+    ("connection", "x-secret"),
+    ("x-secret", "named by connection"),
+    ("keep-alive", "timeout=1000"),
+    ("server", "agent"),
+    ("x-kept", "yes"),
+]
+EXIT_CODE = 3
+_POLL_SECONDS = 0.01
+
+
+class Script:
+    """What the agent can be told to do."""
+
+    def __init__(self, request: Request, wire: Wire, folder: Path) -> None:
+        self._request = request
+        self._body = request.json()
+        self._wire = wire
+        self._folder = folder
+
+    async def run(self) -> None:
+        """Do what the last user message says."""
+        text = last_user_text(self._body["messages"])
+        name, *words = text.split() or ["say"]
+        does: Callable[..., Awaitable[None]] | None = getattr(self, f"do_{name}", None)
+        if does is None or (not words and name == "say"):
+            await self._answer([text])
+        else:
+            await does(*words)
+
+    async def do_say(self, *words: str) -> None:
+        """Answer with these words."""
+        await self._answer([f"{w} " for w in words])
+
+    async def do_chunks(self, count: str) -> None:
+        """Answer in so many chunks."""
+        await self._answer([f"{n} " for n in range(int(count))])
+
+    async def do_gates(self, name: str, count: str) -> None:
+        """Before each of `count` gates say a word; go on when the test opens it."""
+        await self._wire.start(200, EVENT_STREAM)
+        for number in range(int(count)):
+            await self._wire.data(chunk(f"{name}-{number} "))
+            await self._gate(f"{name}.{number}")
+        await self._wire.data(chunk("end", "stop"))
+        await self._wire.data(DONE)
+        await self._wire.finish()
+
+    async def do_silent(self, name: str) -> None:
+        """Say nothing at all, not even a status, until the test opens the gate."""
+        await self._gate(f"{name}.0")
+        await self._answer(["spoken"])
+
+    async def do_status(self, code: str) -> None:
+        """Refuse."""
+        error = {"message": f"scripted {code}", "type": "server_error", "param": None, "code": "scripted"}
+        await self._wire.json({"error": error}, int(code))
+
+    async def do_garbage(self, kind: str) -> None:
+        """Answer with what is no chat completion, under a type that promises one."""
+        kinds = {
+            "html": ("text/event-stream", b"<html><body>Bad gateway</body></html>\n"),
+            "frames": ("text/event-stream", b"data: {nonsense\n\ndata: [DONE]\n\n"),
+            "json": ("application/json", b'{"choices": "none"'),
+        }
+        type_, data = kinds[kind]
+        await self._wire.whole(200, data, [("content-type", type_)])
+
+    async def do_error_frame(self) -> None:
+        """Say something, then report an error in the stream, all in one packet."""
+        await self._wire.start(200, EVENT_STREAM)
+        error = b'data: {"error": {"message": "scripted error", "type": "server_error"}}\n\n'
+        await self._wire.data(chunk("one ") + chunk("two ") + error)
+        await self._wire.finish()
+
+    async def do_cut(self) -> None:
+        """Close the socket in the middle of a frame."""
+        await self._begin("one ", "two ")
+        await self._wire.data(chunk("three ")[:30])
+
+    async def do_cut_between(self) -> None:
+        """Close the socket between two frames."""
+        await self._begin("one ", "two ")
+
+    async def do_cut_json(self) -> None:
+        """Promise a body, send half of it and close the socket."""
+        await self._wire.start(200, [("content-type", "application/json"), ("content-length", "1000")])
+        await self._wire.data(b'{"choices": [')
+
+    async def do_die(self, name: str) -> None:
+        """Say something; end the process when the test opens the gate."""
+        await self._begin("one ", "two ")
+        await self._gate(f"{name}.0")
+        os._exit(EXIT_CODE)
+
+    async def do_flood(self, name: str) -> None:
+        """Send chunks for ever, and note how many bytes were taken."""
+        await self._wire.start(200, EVENT_STREAM)
+        data, sent = chunk("x" * 60_000), 0
+        while True:
+            await self._wire.data(data)
+            sent += len(data)
+            self._note(name, str(sent))
+
+    async def do_babble(self) -> None:
+        """Answer properly, then go on with comments for ever."""
+        await self._begin("said ")
+        await self._wire.data(chunk(reason="stop"))
+        await self._wire.data(DONE)
+        while True:
+            await self._wire.data(b": still here\n\n")
+            await trio.sleep(_POLL_SECONDS)
+
+    async def do_line(self, megabytes: str) -> None:
+        """Send a long line without an end, then end properly."""
+        await self._wire.start(200, EVENT_STREAM)
+        await self._wire.data(b"data: ")
+        for _ in range(int(megabytes)):
+            await self._wire.data(b"x" * 1_000_000)
+        await self._wire.finish()
+
+    async def do_hostile(self) -> None:
+        """Set headers that an agent may not set."""
+        await self._wire.json(completion("hostile"), headers=HOSTILE)
+
+    async def do_header(self, name: str, value: str) -> None:
+        """Set one header."""
+        await self._wire.json(completion("header"), headers=[(name, value)])
+
+    async def do_redirect(self) -> None:
+        """Send the client elsewhere."""
+        await self._wire.whole(307, b"", [("location", "http://127.0.0.1:1/elsewhere")])
+
+    async def do_echo(self) -> None:
+        """Answer with the request."""
+        await echo(self._request, self._wire)
+
+    async def do_whole(self) -> None:
+        """Answer in one piece, whatever was asked for."""
+        await self._wire.json(completion("in one piece"))
+
+    async def _answer(self, parts: list[str]) -> None:
+        if not self._body.get("stream"):
+            await self._wire.json(completion("".join(parts)))
+            return
+        await self._begin(*parts)
+        await self._wire.data(chunk(reason="stop"))
+        if (self._body.get("stream_options") or {}).get("include_usage"):
+            await self._wire.data(usage_chunk())
+        await self._wire.data(DONE)
+        await self._wire.finish()
+
+    async def _begin(self, *parts: str) -> None:
+        await self._wire.start(200, EVENT_STREAM)
+        for part in parts:
+            await self._wire.data(chunk(part))
+
+    async def _gate(self, name: str) -> None:
+        """Wait until the test opens a gate; note when we stand before it, and when the client goes away there."""
+        self._note(f"{name}.reached")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._leave_when_gone, name)
+            while not (self._folder / name).exists():
+                await trio.sleep(_POLL_SECONDS)
+            nursery.cancel_scope.cancel()
+
+    async def _leave_when_gone(self, name: str) -> None:
+        await self._wire.until_gone()
+        self._note(f"{name}.gone")
+        raise GoneError
+
+    def _note(self, name: str, text: str = "") -> None:
+        fresh = self._folder / f".{name}.new"
+        fresh.write_text(text)
+        fresh.replace(self._folder / name)
+
+
+async def echo(request: Request, wire: Wire) -> None:
+    """Answer with the request as JSON."""
+    seen = {
+        "method": request.method,
+        "path": request.path,
+        "query": request.query,
+        "headers": request.headers,
+        "body": request.body.decode("latin-1"),
+        "pid": os.getpid(),
+    }
+    await wire.json(seen)
+
+
+async def respond(request: Request, wire: Wire, *, key: str, folder: Path) -> None:
+    """Handle one request."""
+    if request.path == "/health":
+        await wire.json({"status": "ok"})
+    elif request.header("authorization") != f"Bearer {key}":
+        error = {"message": "The runner's key is wrong.", "type": "authentication_error"}
+        await wire.json({"error": error}, 401)
+    elif request.path == "/v1/models":
+        await wire.json({"object": "list", "data": []})
+    elif request.path == "/v1/blob":
+        size = int(parse_qs(request.query)["size"][0])
+        await wire.whole(200, blob(size), [("content-type", "application/octet-stream")])
+    elif request.path == "/v1/chat/completions":
+        await Script(request, wire, folder).run()
+    else:
+        await echo(request, wire)
+
+
+def blob(size: int) -> bytes:
+    """Return so many bytes in which every position looks different from its neighbours'."""
+    return array("I", range(size // 4 + 1)).tobytes()[:size]
+
+
+async def serve(stream: trio.SocketStream, *, key: str, folder: Path) -> None:
+    """Handle one connection. An answer that was not finished ends it."""
+    wire = Wire(stream)
+    async with stream:
+        try:
+            async for request in wire.requests():
+                await respond(request, wire, key=key, folder=folder)
+        except* GoneError:
+            pass
+
+
+async def main() -> None:
+    """Serve until killed."""
+    folder = Path(os.environ["SCRIPTED_FOLDER"])
+    if os.environ.get("SCRIPTED_STUBBORN"):
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    boot_gate = os.environ.get("SCRIPTED_BOOT")
+    while boot_gate and not (folder / boot_gate).exists():
+        await trio.sleep(_POLL_SECONDS)
+    handler = partial(serve, key=os.environ["SCRIPTED_KEY"], folder=folder)
+    await trio.serve_tcp(handler, int(os.environ["SCRIPTED_PORT"]), host="127.0.0.1")
+
+
+if __name__ == "__main__":
+    trio.run(main)
