@@ -28,12 +28,12 @@ class PlainProtocol(H11Protocol):
 
     async def _create_stream(self, request: h11.Request) -> None:
         """Take a wish for a websocket for the plain request that it also is."""
-        headers = [(name, value) for name, value in request.headers.raw_items() if name.lower() != b"upgrade"]
-        await super()._create_stream(
-            h11.Request(
+        if any(name == b"upgrade" for name, _ in request.headers):
+            headers = [(name, value) for name, value in request.headers if name != b"upgrade"]
+            request = h11.Request(
                 method=request.method, target=request.target, headers=headers, http_version=request.http_version
             )
-        )
+        await super()._create_stream(request)
 
 
 class PatientServer(TCPServer):

@@ -19,6 +19,7 @@ class Wish:
 
     origin: Origin
     answered: trio.Event = field(default_factory=trio.Event)
+    run: Run | None = None
     error: Exception | None = None
     withdrawn: bool = False
     """Whoever waited has gone: it gets no lease."""

@@ -79,15 +79,13 @@ class RunnerSupervisor:
         try:
             await wish.answered.wait()
         except trio.Cancelled:
-            if wish.answered.is_set() and wish.error is None:
+            if wish.run:
                 self.release()
             wish.withdrawn = True
             raise
-        if wish.error:
-            raise wish.error
-        if self.run_now is None:
-            raise Unavailable("The agent stopped as it was being used. Try again.", code="runner_gone")
-        return self.run_now
+        if wish.run is None:
+            raise wish.error or _gone()
+        return wish.run
 
     def release(self) -> None:
         """Give a lease back: when it was the last, the idle clock starts."""
@@ -178,7 +176,7 @@ class RunnerSupervisor:
             self._log.debug("runner_state", before=str(before), now=str(self.state), because=str(happened))
         for effect in decided.effects:
             self._do(effect)
-        if self.state is State.ABSENT and self._wishes:
+        if self.state is State.ABSENT and any(not w.withdrawn for w in self._wishes):
             self._happened(Input.WANTED)
 
     def _do(self, effect: Effect) -> None:
@@ -210,7 +208,9 @@ class RunnerSupervisor:
 
     def _grant(self) -> None:
         for wish in self._wishes:
-            self.leases += not wish.withdrawn
+            if not wish.withdrawn:
+                self.leases += 1
+                wish.run = self.run_now
             wish.answered.set()
         self._wishes.clear()
 

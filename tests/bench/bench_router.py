@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -17,6 +18,7 @@ from tests.harness.server import Server
 WARM_CALLS = 300
 SIDE_BY_SIDE = 5
 BOOT_SECONDS = 3
+PAUSE_SECONDS = 0.01
 QUESTION = {"model": "demo", "messages": [{"role": "user", "content": "Hello"}]}
 SLOW = {
     **FAST_DEMO,
@@ -97,27 +99,37 @@ def warm(server: Server, client: httpx.Client) -> Iterator[Figure]:
         yield Figure(f"{name} during {WARM_CALLS} warm calls", f"{grown:.0f} more", "0 more", grown == 0)
 
 
+@contextmanager
+def chatting(client: httpx.Client) -> Iterator[list[float]]:
+    """Chat with pauses, as a person's program does, until the context ends; gather the seconds of each call."""
+    took: list[float] = []
+    over = threading.Event()
+
+    def chat_on() -> None:
+        while not over.is_set():
+            took.append(chat(client))
+            time.sleep(PAUSE_SECONDS)
+
+    thread = threading.Thread(target=chat_on)
+    thread.start()
+    try:
+        yield took
+    finally:
+        over.set()
+        thread.join()
+
+
 def side_by_side(server: Server, warm_client: httpx.Client) -> Iterator[Figure]:
     """Measure starts side by side, and warm calls meanwhile."""
     one = start(server.sign_up("one@example.org"))
     people = [server.sign_up(f"p{n}@example.org") for n in range(SIDE_BY_SIDE)]
-    quiet = [chat(warm_client) for _ in range(WARM_CALLS)]
-    busy: list[float] = []
-    over = threading.Event()
-
-    def keep_chatting() -> None:
-        while not over.is_set():
-            busy.append(chat(warm_client))
-            time.sleep(0.01)
-
-    chatting = threading.Thread(target=keep_chatting)
-    chatting.start()
-    started = time.perf_counter()
-    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
-        list(pool.map(start, people))
-    all_ = time.perf_counter() - started
-    over.set()
-    chatting.join()
+    with chatting(warm_client) as quiet:
+        time.sleep(BOOT_SECONDS)
+    with chatting(warm_client) as busy:
+        started = time.perf_counter()
+        with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+            list(pool.map(start, people))
+        all_ = time.perf_counter() - started
     yield Figure(f"one start (agent boots in {BOOT_SECONDS} s)", f"{one:.2f} s")
     ratio = all_ / one
     yield Figure(
