@@ -16,7 +16,7 @@ from prometheus_client import Counter, Histogram
 
 from eventlog.codec import EventMapper
 from eventlog.envelope import Origin, Recorded, StreamAppend
-from eventlog.errors import EventLogError, StreamConflictError
+from eventlog.errors import EventLogError
 from eventlog.folder import FolderLock, refuse_network_file_system
 from eventlog.reader import BATCH, Filter, Reader
 from eventlog.schema import open_recorder
@@ -232,6 +232,3 @@ async def open_log(
             recorder.datastore.close()
     finally:
         lock.close()
-
-
-__all__ = ["EventLog", "Filter", "Listener", "StreamConflictError", "open_log"]

@@ -40,8 +40,8 @@ class Filter:
 
     def sql(self, limit: int) -> tuple[str, list[Any]]:
         """Return the rest of a SELECT statement and its parameters."""
-        clauses, values = ["position > ?"], [self.after]
-        parameters: list[Any] = list(values)
+        clauses = ["position > ?"]
+        parameters: list[Any] = [self.after]
         if self.until is not None:
             clauses.append("position <= ?")
             parameters.append(self.until)

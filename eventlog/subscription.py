@@ -36,11 +36,13 @@ class Subscription:
 
     async def next_batch(self) -> list[Recorded[Any]]:
         """Wait for, and return, the next one to 500 events."""
-        while True:
-            head = self._log.position
-            if self.position >= head:
-                await self._log.wait_past(self.position, self._stream)
-                continue
+        while not (found := await self.take()):
+            await self._log.wait_past(self.position, self._stream)
+        return found
+
+    async def take(self) -> list[Recorded[Any]]:
+        """Return the next events that are there already, [] when all have been seen."""
+        while self.position < (head := self._log.position):
             found = self._log.recent(self.position, self._stream)
             if found is None:
                 wanted = Filter(after=self.position, until=head, stream=self._stream)
@@ -50,3 +52,4 @@ class Subscription:
                 self.position = head
             if found:
                 return found
+        return []

@@ -169,7 +169,8 @@ class Turns:
             # The disk refused. The turn is found open at the next start and closed then.
             _logger.exception("turn_not_saved", turn=live.id)
         finally:
-            del self._live[live.conversation_id]
+            if self._live.get(live.conversation_id) is live:
+                del self._live[live.conversation_id]
             live.ended.set()
             self._house.signals.notify(live.conversation_id)
 

@@ -15,14 +15,11 @@ from domain.conversations.events import (
 )
 from domain.runners.machine import State
 from eventlog.envelope import Recorded
-from eventlog.reader import Filter
 from projections.conversations import Summary
 from supervisors.runners.progress import SNAPSHOT, Progress
 from supervisors.turns.live import LiveTurn
 from web.services import SHUTDOWN, Services
 from web.sse import frame
-
-_BATCH = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +58,8 @@ class ConversationSource:
         self.over = False
         self._services = services
         self._summary = summary
-        self._stream = f"conversation:{summary.id}"
         self._seen = seen if seen and seen.position <= services.log.position else Seen(services.log.position)
+        self._events = services.log.subscribe(self._seen.position, f"conversation:{summary.id}")
         self._greeted = False
         self._ended_turn = ""
         self._runner: str | None = None
@@ -94,16 +91,9 @@ class ConversationSource:
         return self._frame("runner_status", {**about, "state": state, "running": state == State.READY})
 
     async def _logged(self) -> bytes:
-        head = self._services.log.position
-        if head <= self._seen.position:
-            return b""
-        found = self._services.log.recent(self._seen.position, self._stream)
-        if found is None:
-            wanted = Filter(after=self._seen.position, until=head, stream=self._stream)
-            found = await self._services.log.read(wanted, _BATCH)
-            if len(found) == _BATCH:
-                head = found[-1].position
-                self.watch.wake()  # There is more.
+        found = await self._events.take()
+        if self._events.position < self._services.log.position:
+            self.watch.wake()  # There is more.
         news = b""
         for record in found:
             kind, payload = described(record)
@@ -115,7 +105,7 @@ class ConversationSource:
                 self._seen = Seen(record.position)
             self.over = self.over or isinstance(record.event, ConversationDeleted)
             news += self._frame(kind, payload)
-        self._seen = replace(self._seen, position=head)
+        self._seen = replace(self._seen, position=self._events.position)
         return news
 
     def _cold_start(self) -> bytes:
