@@ -10,6 +10,8 @@ from eventlog.envelope import Origin, StreamAppend
 from eventlog.log import EventLog
 from supervisors.engines.protocol import Endpoint, Exit, RunnerSpec
 
+_DEATH_NOTICE_SECONDS = 1.0
+
 
 @dataclass(slots=True, eq=False)
 class Run:
@@ -31,6 +33,12 @@ class Run:
     """Nothing of it is left in the engine, and its end is in the log."""
     sessions: set[str] = field(default_factory=set)
     """Sessions that the agent has been asked in."""
+
+    async def dies_soon(self) -> bool:
+        """Wait a moment for the notice that the runner has ended; tell whether it came."""
+        with trio.move_on_after(_DEATH_NOTICE_SECONDS):
+            await self.exited.wait()
+        return self.exited.is_set()
 
     async def record(self, log: EventLog, event: Event, origin: Origin | None = None) -> int:
         """Append to the runner's stream and return the event's position."""

@@ -32,7 +32,6 @@ SILENCE_SECONDS = 600.0
 """How long an agent may say nothing, tools at work, before its turn is given up."""
 MAX_ANSWER = 4_000_000
 """Characters of one answer; what is beyond is cut, with finish_reason `length`."""
-_DEATH_NOTICE_SECONDS = 1.0
 _GOODBYE_SECONDS = 1.0
 """How long an agent that has said all may take to end its stream."""
 
@@ -177,17 +176,15 @@ class Turns:
     async def _answer(self, live: LiveTurn, agent: Agent, origin: Origin) -> None:
         supervisor = self._pool.supervise(agent)
         for attempt in (1, 2):
-            run = await supervisor.acquire(origin)
-            try:
-                await self._stream(live, agent, run)
-            except httpx.ConnectError:
-                # It died a moment ago and nobody was told yet: with the notice, a fresh one is started.
-                if attempt == 2 or not await _dies(run):
-                    raise
-            else:
-                return
-            finally:
-                supervisor.release()
+            async with supervisor.lease(origin) as lease:
+                try:
+                    await self._stream(live, agent, lease.run)
+                except httpx.ConnectError:
+                    # It died a moment ago and nobody was told yet: with the notice, a fresh one is started.
+                    if attempt == 2 or not await lease.run.dies_soon():
+                        raise
+                else:
+                    return
 
     async def _stream(self, live: LiveTurn, agent: Agent, run: Run) -> None:
         if run.endpoint is None:
@@ -257,20 +254,13 @@ class Turns:
         if isinstance(error, httpx.ReadTimeout):
             return f"The agent said nothing for {SILENCE_SECONDS / 60:.0f} minutes, so the turn was given up."
         run = supervisor.run_now if supervisor else None
-        if run and await _dies(run):
+        if run and await run.dies_soon():
             return f"The agent ended in the middle of its answer: {run.exit}. Ask again to start a fresh one."
         return f"The connection to the agent broke: {error or type(error).__name__}. Ask again."
 
 
 def _just(event: Event, _: Conversation) -> list[Event]:
     return [event]
-
-
-async def _dies(run: Run) -> bool:
-    """Wait a moment for the notice that a runner has ended."""
-    with trio.move_on_after(_DEATH_NOTICE_SECONDS):
-        await run.exited.wait()
-    return run.exited.is_set()
 
 
 async def _refusal(response: httpx.Response) -> str:

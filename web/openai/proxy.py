@@ -39,7 +39,6 @@ FLUSH_BYTES = 64 * 1024
 """A burst longer than this is not gathered further: it bounds the memory of one stream."""
 _TIMEOUTS = {"timeout": {"connect": 10.0, "read": SILENCE_SECONDS, "write": 60.0, "pool": None}}
 _JSON = b"application/json"
-_DEATH_NOTICE_SECONDS = 1.0
 
 _logger = structlog.get_logger("openai")
 
@@ -206,9 +205,7 @@ class OpenAISurface:
                     await self._exchange(exchange, to, lease.run, body)
                 except httpcore2.ConnectError as error:
                     # It died a moment ago and nobody was told yet: with the notice, a fresh one is started.
-                    with trio.move_on_after(_DEATH_NOTICE_SECONDS):
-                        await lease.run.exited.wait()
-                    if attempt == 2 or not lease.run.exited.is_set():
+                    if attempt == 2 or not await lease.run.dies_soon():
                         text = f"The agent does not take connections: {error}."
                         raise EngineFailed(text, code="agent_unreachable") from None
                 else:
