@@ -1,6 +1,9 @@
 """The composition root: makes every part, starts them in order and stops them in reverse."""
 
 import gc
+import hashlib
+import hmac
+import os
 import secrets
 import signal
 import sys
@@ -24,11 +27,16 @@ from eventlog.codec import EventMapper
 from eventlog.envelope import Origin, Recorded
 from eventlog.log import open_log
 from projections.views import open_views
+from supervisors.broadcasts import Broadcasts
 from supervisors.commands.accounts import Accounts
 from supervisors.commands.agents import AgentCommands
 from supervisors.commands.conversations import ConversationCommands
+from supervisors.engines.docker.container import HOST_NAME
+from supervisors.engines.docker.engine import DockerEngine
+from supervisors.engines.docker.prepull import Prepull
 from supervisors.engines.process import ProcessEngine
 from supervisors.engines.protocol import Engine
+from supervisors.homes.home import Homes
 from supervisors.ports import PortPool
 from supervisors.runners.gate import StartGate
 from supervisors.runners.house import House
@@ -44,7 +52,8 @@ from web.operations.metrics import StackCollector
 from web.server import serve_http
 from web.services import SHUTDOWN, Lifecycle, Services, WebSettings
 
-SEEDS = Path(__file__).resolve().parent.parent / "seeds"
+_ROOT = Path(__file__).resolve().parent.parent
+SEEDS, IMAGES = _ROOT / "seeds", _ROOT / "images"
 GIL_SWITCH_SECONDS = 0.0005
 """The writer thread gets its turn ten times sooner than by default, which halves the latency of an append."""
 _CUT_SECONDS = 3.0
@@ -58,9 +67,18 @@ def backends_path(settings: Settings) -> Path:
     return settings.backends_config_path or SEEDS / "backends.json"
 
 
+def build_folders(settings: Settings) -> tuple[Path, ...]:
+    """Return where the Dockerfiles of agents are: beside the admin's own declaration, then ours."""
+    return (backends_path(settings).absolute().parent / "images", IMAGES)
+
+
 def load_backends(settings: Settings) -> Backends:
     """Read the declared backends. Raises BackendsFileError."""
-    path = backends_path(settings)
+    return read_backends(backends_path(settings))
+
+
+def read_backends(path: Path) -> Backends:
+    """Read a backends file. Raises BackendsFileError."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -68,16 +86,49 @@ def load_backends(settings: Settings) -> Backends:
     return parse_backends(text, str(path))
 
 
-def make_engines(settings: Settings) -> dict[str, Engine]:
-    """Return the engines by the name under which backends ask for them."""
+@dataclass(frozen=True, slots=True)
+class Engines:
+    """The engines there are."""
+
+    process: ProcessEngine
+    docker: DockerEngine
+
+    def by_name(self) -> dict[str, Engine]:
+        """Return the engines by the name under which backends ask for them."""
+        return {engine.name: engine for engine in (self.process, self.docker)}
+
+
+def make_engines(settings: Settings, secret: bytes) -> Engines:
+    """Return the engines; none of them does anything before it is used. `secret` is the installation's."""
+    folder = settings.stack_data_root.absolute()
     ports = PortPool(settings.backend_port_start, settings.backend_port_end)
-    return {"process": ProcessEngine(settings.stack_data_root.absolute() / "runners", ports)}
+    docker = DockerEngine(
+        host=settings.docker_host,
+        instance=hmac.new(secret, b"docker-label", hashlib.sha256).hexdigest()[:16],
+        data_root=folder,
+        host_root=settings.host_stack_root,
+        ports=ports,
+        network_pool=settings.runner_network_pool,
+        pull_seconds=settings.backend_pull_timeout,
+    )
+    return Engines(ProcessEngine(folder / "runners", ports), docker)
+
+
+def callback_urls(settings: Settings) -> dict[str, str]:
+    """Return where agents reach this server, by engine."""
+    own = settings.agent_stack_callback_url
+    return {
+        ProcessEngine.name: own or settings.address,
+        DockerEngine.name: own or f"http://{HOST_NAME}:{settings.router_port}",
+    }
 
 
 def prepare_folder(settings: Settings) -> Path:
     """Make the data folder, readable by nobody else, and return its absolute path."""
     folder = settings.stack_data_root.absolute()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if folder.stat().st_uid == os.getuid():
+        folder.chmod(0o700)  # Docker makes a missing folder readable by everybody.
     return folder
 
 
@@ -89,6 +140,7 @@ class Stack:
     services: Services
     guard: Guard
     openai: OpenAISurface
+    prepull: Prepull
 
     def front(self) -> Front:
         """Return the ASGI application."""
@@ -117,14 +169,8 @@ async def open_stack(settings: Settings) -> AsyncIterator[Stack]:
     """
     folder = prepare_folder(settings)
     backends = load_backends(settings)
-    engines = make_engines(settings)
-    for backend in backends:
-        if not backend.disabled and backend.engine not in engines:
-            raise BackendsFileError(
-                f"{backends_path(settings)}: backend {backend.name!r} asks for the engine {backend.engine!r}, "
-                f"which this version does not have. Use one of: {', '.join(engines)}."
-            )
     instance_secret = kept_secret(folder, "instance").encode()
+    engines = make_engines(settings, instance_secret)
     jwt_secret = settings.jwt_secret or kept_secret(folder, "jwt")
     signals = Signals()
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=50)
@@ -139,13 +185,9 @@ async def open_stack(settings: Settings) -> AsyncIterator[Stack]:
             log=log,
             views=views,
             backends=backends,
-            engines=engines,
-            maker=RunnerMaker(
-                data_root=folder,
-                templates=backends_path(settings).absolute().parent,
-                secret=instance_secret,
-                callback_url=settings.agent_stack_callback_url or settings.address,
-            ),
+            engines=engines.by_name(),
+            maker=RunnerMaker(data_root=folder, secret=instance_secret, callback_urls=callback_urls(settings)),
+            homes=Homes(backends_path(settings).absolute().parent),
             gate=StartGate(settings.max_parallel_starts),
             client=client,
             signals=signals,
@@ -155,6 +197,7 @@ async def open_stack(settings: Settings) -> AsyncIterator[Stack]:
             most_idle=settings.max_idle_seconds,
         )
         conversations = ConversationCommands(log, views)
+        prepull = Prepull(engines.docker.images)
         pool = RunnerPool(house, nursery)
         web_settings = WebSettings(
             jwt_secret=jwt_secret,
@@ -178,10 +221,12 @@ async def open_stack(settings: Settings) -> AsyncIterator[Stack]:
             agents=AgentCommands(log, views, most=settings.max_agents_per_backend),
             conversations=conversations,
             signals=signals,
+            broadcasts=Broadcasts(signals.notify),
             lifecycle=Lifecycle(),
+            prepull=prepull.status,
         )
         guard = Guard(web_settings, views)
-        stack = Stack(settings, services, guard, OpenAISurface(services, guard))
+        stack = Stack(settings, services, guard, OpenAISurface(services, guard), prepull)
         collector = StackCollector(services, stack.openai.statistics)
         REGISTRY.register(collector)
         try:
@@ -225,7 +270,7 @@ async def serve(settings: Settings) -> None:
 
 async def _serve_stack(stack: Stack, signals: AsyncIterator[int]) -> None:
     await stack.services.turns.close_interrupted()
-    await stack.services.pool.reconcile()
+    await stack.services.pool.begin()
     token = await first_admin(stack)
     stop = trio.Event()
     async with trio.open_nursery() as nursery:
@@ -242,6 +287,10 @@ async def _serve_stack(stack: Stack, signals: AsyncIterator[int]) -> None:
             )
         )
         stack.services.lifecycle.ready = True
+        if stack.settings.backend_prepull_at_startup:
+            for backend in stack.services.backends:
+                if backend.engine == DockerEngine.name and not backend.disabled:
+                    nursery.start_soon(stack.prepull.fetch, backend)
         gc.freeze()  # What is there by now stays: the collector need not look at it again and again.
         nursery.start_soon(_close_down_when, stack, stop)
         _announce(stack.settings, token)

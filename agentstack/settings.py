@@ -3,7 +3,7 @@
 import os
 import secrets as random
 from functools import cached_property
-from ipaddress import ip_address
+from ipaddress import IPv4Network, ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,6 +12,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from domain.errors import DomainError
 from domain.users.rules import check_password, normal_email
+from supervisors.engines.docker.networks import PREFIX_LENGTH
 
 HOW_TO_MAKE_ONE = 'python3 -c "import secrets; print(secrets.token_urlsafe(48))"'
 MIN_SECRET = 32
@@ -29,6 +30,18 @@ def _strong(value: str) -> str:
             f"is too short or a placeholder: use {MIN_SECRET} or more random characters, from: {HOW_TO_MAKE_ONE}"
         )
     return value
+
+
+def _absolute(path: Path) -> Path:
+    if not path.is_absolute():
+        raise ValueError("must be an absolute path")
+    return path
+
+
+def _roomy(pool: IPv4Network) -> IPv4Network:
+    if pool.prefixlen > PREFIX_LENGTH:
+        raise ValueError(f"has no room for one user's network: /{PREFIX_LENGTH} or wider is needed")
+    return pool
 
 
 def _host(value: str) -> str:
@@ -50,8 +63,10 @@ class Settings(BaseSettings):
     )
 
     stack_data_root: Path = Field(Path("data"), description="Folder of everything that is kept.")
-    host_stack_root: Path | None = Field(
-        None, description="The same folder as the Docker host sees it, when the router runs in a container."
+    host_stack_root: Annotated[Path, AfterValidator(_absolute)] | None = Field(
+        None,
+        description="The same folder as the Docker host sees it, when the router runs in a container; found "
+        "by itself when not set.",
     )
     router_bind_host: Annotated[str, AfterValidator(_host)] = Field(
         "127.0.0.1", description="Address to listen on; 0.0.0.0 for all."
@@ -82,6 +97,18 @@ class Settings(BaseSettings):
     backend_startup_timeout: Annotated[float, Field(gt=0)] = Field(
         90, description="How long an agent may take to become ready, in seconds."
     )
+    backend_pull_timeout: Annotated[float, Field(gt=0)] = Field(
+        1800, description="How long fetching an agent's image may take, in seconds."
+    )
+    backend_prepull_at_startup: bool = Field(
+        False, description="Fetch missing images in the background when agent-stack starts."
+    )
+    docker_host: Annotated[str, Field(pattern=r"^(unix|tcp)://.+$")] = Field(
+        "unix:///var/run/docker.sock", description="Where the Docker Engine answers."
+    )
+    runner_network_pool: Annotated[IPv4Network, AfterValidator(_roomy)] = Field(
+        IPv4Network("10.201.0.0/16"), description="Addresses for the users' Docker networks, 32 for each user."
+    )
     backends_config_path: Path | None = Field(
         None, description="Your own backends.json; the one that comes with agent-stack when not set."
     )
@@ -89,7 +116,7 @@ class Settings(BaseSettings):
         3, description="How many agents of one backend a user may have."
     )
     max_parallel_starts: Annotated[int, Field(ge=1)] = Field(
-        8, description="How many runners may start side by side; the others queue."
+        16, description="How many runners may start side by side; the others queue."
     )
     max_body_mib: Annotated[int, Field(ge=1, le=1024)] = Field(32, description="Largest request body, in MiB.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="How much is logged.")
@@ -142,12 +169,17 @@ class Settings(BaseSettings):
         return self
 
     @property
+    def listens_on_loopback(self) -> bool:
+        """Whether only programs on this machine reach the server."""
+        return self.router_bind_host in {"127.0.0.1", "::1", "localhost"}
+
+    @property
     def notices(self) -> list[str]:
         """What an admin should know of these settings."""
         found = []
         if self.reaper_interval_seconds is not None:
             found.append("REAPER_INTERVAL_SECONDS is no longer needed: every runner has its own idle timer.")
-        if self.router_bind_host not in {"127.0.0.1", "::1", "localhost"} and not self.cookie_secure:
+        if not self.listens_on_loopback and not self.cookie_secure:
             found.append(
                 f"Listening on {self.router_bind_host} with COOKIE_SECURE=false: put a reverse proxy with TLS in "
                 "front and set COOKIE_SECURE=true."

@@ -2,6 +2,9 @@
 
 from typing import Any, ClassVar
 
+OUR_FAULT = "Something went wrong inside agent-stack; its log has the details."
+"""What a person is told of a bug."""
+
 
 class DomainError(Exception):
     """A refusal. ``message`` says what to do; ``code`` is stable; ``fields`` let a client translate it."""

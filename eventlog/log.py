@@ -203,8 +203,9 @@ async def open_log(
     lock = FolderLock(folder)
     try:
         path = folder / FILE_NAME
-        recorder = await trio.to_thread.run_sync(open_recorder, path)
+        path.touch(0o600)  # Before SQLite opens it: the files that it puts beside it get the same mode.
         path.chmod(0o600)
+        recorder = await trio.to_thread.run_sync(open_recorder, path)
         reader = Reader(path, mapper)
         try:
             head = await trio.to_thread.run_sync(reader.head)

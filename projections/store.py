@@ -30,8 +30,9 @@ class ViewStore:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+        path.touch(0o600)  # Before SQLite opens it: the files that it puts beside it get the same mode.
         path.chmod(0o600)
+        self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
         self._connection.execute("PRAGMA journal_mode=WAL")
         self._connection.execute("PRAGMA synchronous=NORMAL")
         self._connection.execute(

@@ -15,6 +15,7 @@ from web.agents.routes import blueprint as agents
 from web.asgi import KeepAliveConnection
 from web.auth.guard import SAFE_METHODS, Guard
 from web.auth.routes import blueprint as auth
+from web.callback.routes import blueprint as callback
 from web.context import admin_origin, anonymous_origin, caller
 from web.conversations.routes import blueprint as conversations
 from web.operations.routes import blueprint as operations
@@ -63,7 +64,7 @@ def make_app(services: Services, guard: Guard, metrics: CollectorRegistry = REGI
         METRICS=metrics,
     )
     app.url_map.merge_slashes = False
-    for blueprint in (auth, runners, agents, conversations, admin, operations, pages.blueprint):
+    for blueprint in (auth, runners, agents, conversations, callback, admin, operations, pages.blueprint):
         app.register_blueprint(blueprint)
     QuartSchema(
         app,
@@ -85,8 +86,8 @@ def make_app(services: Services, guard: Guard, metrics: CollectorRegistry = REGI
             return  # There is nothing to protect.
         if request.path.startswith("/api/admin/"):
             admin_origin()
-        elif request.path.startswith("/api/"):
-            caller()
+        elif request.path.startswith("/api/") and request.blueprint != callback.name:
+            caller()  # An agent shows its runner's key to the handler.
         elif request.path.startswith("/auth/") and request.method not in SAFE_METHODS:
             anonymous_origin()
 

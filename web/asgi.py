@@ -25,6 +25,7 @@ Application = Callable[[Any, Any, Any], Awaitable[None]]
 MAX_HEADER_BYTES = 16 * 1024
 _GOOD_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
+_PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 """What may become a label of a metric: anything else a client could make up without end."""
 
@@ -98,7 +99,9 @@ class Front:
                 method = scope["method"] if scope["method"] in _METHODS else "other"
                 REQUESTS.labels(surface, method, str(status or 499)).inc()
                 REQUEST_SECONDS.labels(surface).observe(seconds)
-                _logger.info(
+                # Probes that are well would fill the log: one comes every few seconds.
+                log = _logger.debug if scope["path"] in _PROBES and status == 200 else _logger.info
+                log(
                     "request",
                     method=scope["method"],
                     path=scope["path"],

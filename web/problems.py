@@ -12,6 +12,7 @@ from quart_schema import RequestSchemaValidationError
 from werkzeug.exceptions import HTTPException
 
 from domain.errors import (
+    OUR_FAULT,
     Conflict,
     DomainError,
     EngineFailed,
@@ -85,7 +86,10 @@ def handle_errors(app: Quart) -> None:
     @app.errorhandler(DomainError)
     async def refused(error: DomainError) -> Response:
         fields = {k: v for k, v in error.fields.items() if k not in _HIDDEN_FIELDS}
-        return problem(status_of(error), error.message, error.reason, **fields)
+        answer = problem(status_of(error), error.message, error.reason, **fields)
+        if "retry_after" in fields:
+            answer.headers["Retry-After"] = str(fields["retry_after"])
+        return answer
 
     @app.errorhandler(RequestSchemaValidationError)
     async def malformed(error: RequestSchemaValidationError) -> Response:
@@ -120,4 +124,4 @@ def handle_errors(app: Quart) -> None:
     @app.errorhandler(Exception)
     async def unexpected(error: Exception) -> Response:
         _logger.error("request_failed", exc_info=error)
-        return problem(500, "Something went wrong inside agent-stack; its log has the details.", "internal")
+        return problem(500, OUR_FAULT, "internal")

@@ -1,5 +1,6 @@
 """All that requests are answered with."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import trio
@@ -7,6 +8,7 @@ import trio
 from domain.backends.registry import Backends
 from eventlog.log import EventLog
 from projections.views import Views
+from supervisors.broadcasts import Broadcasts
 from supervisors.commands.accounts import Accounts
 from supervisors.commands.agents import AgentCommands
 from supervisors.commands.conversations import ConversationCommands
@@ -60,4 +62,7 @@ class Services:
     agents: AgentCommands
     conversations: ConversationCommands
     signals: Signals
+    broadcasts: Broadcasts
     lifecycle: Lifecycle
+    prepull: Mapping[str, str]
+    """How the fetching of images in the background goes, by image."""

@@ -5,8 +5,10 @@ import sys
 import click
 
 from agentstack import __version__
+from agentstack.cli.backends import backends
 from agentstack.cli.doctor import doctor
 from agentstack.cli.events import events
+from agentstack.cli.images import images
 from agentstack.cli.projections import projections
 from agentstack.cli.serve import serve
 from agentstack.cli.users import users
@@ -29,6 +31,8 @@ def cli() -> None:
 
 cli.add_command(serve)
 cli.add_command(doctor)
+cli.add_command(backends)
+cli.add_command(images)
 cli.add_command(events)
 cli.add_command(projections)
 cli.add_command(users)

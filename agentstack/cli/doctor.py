@@ -14,9 +14,12 @@ from rich.table import Table
 from agentstack.cli.folder import console
 from agentstack.root import backends_path, load_backends, make_engines, prepare_folder
 from agentstack.settings import Settings, SettingsError, load_settings
+from domain.backends.definition import Backend
 from domain.backends.registry import BackendsFileError
 from eventlog.errors import DataFolderInUseError, EventLogError
 from eventlog.folder import FolderLock, refuse_network_file_system
+from supervisors.engines.docker.engine import DockerEngine
+from supervisors.engines.docker.images import names_of
 from supervisors.engines.protocol import EngineError
 
 _LEAST_FREE = 1 << 30
@@ -100,17 +103,18 @@ def _engines(settings: Settings) -> Iterator[Finding]:
         text=f"{names or 'none enabled'} ({backends_path(settings)})",
         mend="" if enabled else "Enable at least one backend.",
     )
-    engines = make_engines(settings)
+    engines = make_engines(settings, b"")
+    by_name = engines.by_name()
     for name in sorted({b.engine for b in enabled}):
-        if name not in engines:
-            yield Finding(f"engine {name}", well=False, text="not part of this version", mend="Use another engine.")
-            continue
         try:
-            trio.run(engines[name].check)
+            trio.run(by_name[name].check)
         except EngineError as error:
             yield Finding(f"engine {name}", well=False, text="does not answer", mend=str(error))
         else:
             yield Finding(f"engine {name}", well=True, text="answers")
+            if name == DockerEngine.name:
+                yield from trio.run(_images, engines.docker, [b for b in enabled if b.engine == name])
+                yield _callback(settings)
     for backend in enabled:
         if backend.engine == "process":
             program = backend.command[0].replace("{python}", sys.executable) if backend.command else ""
@@ -118,6 +122,27 @@ def _engines(settings: Settings) -> Iterator[Finding]:
             mend = "" if there else f"Install {program!r} or correct `command` of {backend.name!r}."
             text = program if there else f"{program or 'no command'} is missing"
             yield Finding(f"program of {backend.name}", well=there, text=text, mend=mend)
+
+
+async def _images(engine: DockerEngine, backends: list[Backend]) -> list[Finding]:
+    findings = []
+    for backend in backends:
+        found = await engine.images.find(names_of(backend))
+        name = names_of(backend)[-1]
+        # One that is not here yet is pulled at the first start; one that nobody publishes is not.
+        there = found is not None or backend.image is not None
+        text = found.name if found else f"{name} is not here yet" + (", pulled at the first start" if there else "")
+        mend = "" if there else f"agentstack images build {backend.name}"
+        findings.append(Finding(f"image of {backend.name}", well=there, text=text, mend=mend))
+    return findings
+
+
+def _callback(settings: Settings) -> Finding:
+    reachable = bool(settings.agent_stack_callback_url) or not settings.listens_on_loopback
+    text = "agents in containers can post to conversations" if reachable else "only this machine reaches the router"
+    hint = "Set ROUTER_BIND_HOST to the address of Docker's bridge, or 0.0.0.0, if agents shall call back."
+    # Agents answer without it: they cannot speak first.
+    return Finding("callback", well=True, text=text, mend="" if reachable else hint)
 
 
 def _ports(settings: Settings) -> Iterator[Finding]:

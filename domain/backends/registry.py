@@ -77,7 +77,7 @@ def _repeated_keys(value: object) -> list[str]:
 
 
 def parse_backends(text: str, source: str) -> Backends:
-    """Read a backends file: `{"backends": [{"name": ...}, ...]}`.
+    """Read a backends file: `{"backends": [{"name": ...}, ...]}`; `$schema` may be beside it, for editors.
 
     `source` is the file's name for messages. Raises BackendsFileError that lists every unknown key, wrong
     value, repeated name and repeated model, with the entry they are in.
@@ -87,7 +87,7 @@ def parse_backends(text: str, source: str) -> Backends:
     except ValueError as error:
         raise BackendsFileError(f"{source}: not valid JSON: {error}.") from None
     entries = document.get("backends") if isinstance(document, dict) else None
-    if not isinstance(entries, list) or len(document) != 1:
+    if not isinstance(entries, list) or document.keys() - {"backends", "$schema"}:
         raise BackendsFileError(f'{source}: the file must be one object of the form {{"backends": [...]}}.')
 
     found: list[Backend] = []
@@ -120,6 +120,24 @@ def parse_backends(text: str, source: str) -> Backends:
         listed = "\n".join(f"  {m}" for m in mistakes)
         raise BackendsFileError(f"{source}: {len(mistakes)} mistake(s):\n{listed}")
     return Backends(tuple(found))
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON schema of a backends file, for editors that check while one types."""
+    backend = Backend.model_json_schema(ref_template="#/$defs/{model}")
+    shared = backend.pop("$defs")
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Backends of agent-stack",
+        "type": "object",
+        "properties": {
+            "$schema": {"type": "string"},
+            "backends": {"type": "array", "items": {"$ref": "#/$defs/Backend"}},
+        },
+        "required": ["backends"],
+        "additionalProperties": False,
+        "$defs": {**shared, "Backend": backend},
+    }
 
 
 def _in_words(kind: str, message: str) -> str:

@@ -1,6 +1,6 @@
 """Events of the stream `conversation:<id>`: metadata and whole messages, never single tokens."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -58,6 +58,8 @@ class MessagePosted(Event):
     message_id: str
     role: MessageRole
     content: str
+    extra: dict[str, Any] | None = None
+    """What an agent sent along with its own message."""
 
 
 class MessagesDropped(Event):

@@ -1,6 +1,7 @@
 """The state of one conversation, and what may be done to it."""
 
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from domain.conversations.events import (
     ConversationDeleted,
@@ -133,7 +134,14 @@ def rename(state: Conversation, title: str) -> list[Event]:
     return [] if cut == state.title else [ConversationRenamed(conversation_id=state.id, title=cut)]
 
 
-def post(state: Conversation, *, message_id: str, role: MessageRole, content: str) -> list[Event]:
+def post(
+    state: Conversation,
+    *,
+    message_id: str,
+    role: MessageRole,
+    content: str,
+    extra: dict[str, Any] | None = None,
+) -> list[Event]:
     """Decide a message. The first one of the user names an untitled conversation."""
     _present(state)
     if not content.strip():
@@ -141,7 +149,7 @@ def post(state: Conversation, *, message_id: str, role: MessageRole, content: st
     if len(content) > MAX_CONTENT:
         raise Invalid(f"The message is too long: at most {MAX_CONTENT} characters.", code="long_message")
     events: list[Event] = [
-        MessagePosted(conversation_id=state.id, message_id=message_id, role=role, content=content)
+        MessagePosted(conversation_id=state.id, message_id=message_id, role=role, content=content, extra=extra)
     ]
     if role == "user" and not state.title:
         title = " ".join(content.split())[:AUTO_TITLE]

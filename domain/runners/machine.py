@@ -72,6 +72,8 @@ _TABLE: dict[tuple[State, Input], Step] = {
     (State.ABSENT, Input.WANTED): Step(State.PREPARING, (Effect.BEGIN_START,)),
     (State.FAILED, Input.WANTED): Step(State.PREPARING, (Effect.BEGIN_START,)),
     (State.ABSENT, Input.ADOPTED): Step(State.READY),
+    # The engine was away when somebody asked; with it comes back what it ran all along.
+    (State.FAILED, Input.ADOPTED): Step(State.READY),
     (State.READY, Input.DIED): Step(State.FAILED, (Effect.RECORD_FAILURE,)),
     (State.READY, Input.STOP): Step(State.STOPPING, (Effect.BEGIN_STOP,)),
     (State.READY, Input.IDLE): Step(State.STOPPING, (Effect.BEGIN_STOP,)),

@@ -1,6 +1,7 @@
 """Opening, naming, filling and deleting conversations."""
 
 import time
+from typing import Any
 
 from domain.conversations import state as rules
 from domain.conversations.events import ConversationDeleted, ConversationStarted, MessageRole
@@ -52,14 +53,21 @@ class ConversationCommands:
         await self.repository.execute(conversation_id, lambda c: [] if c.deleted else [event], origin)
 
     async def post(
-        self, conversation_id: str, user_id: str, role: MessageRole, content: str, origin: Origin
+        self,
+        conversation_id: str,
+        user_id: str,
+        role: MessageRole,
+        content: str,
+        origin: Origin,
+        *,
+        extra: dict[str, Any] | None = None,
     ) -> Message:
         """Append a message that asks for no answer."""
         self._views.conversations.owned(conversation_id, user_id)
         message_id = new_id(time.time())
         await self.repository.execute(
             conversation_id,
-            lambda c: rules.post(c, message_id=message_id, role=role, content=content),
+            lambda c: rules.post(c, message_id=message_id, role=role, content=content, extra=extra),
             origin,
         )
         return (await self.repository.load(conversation_id)).state.message(message_id)

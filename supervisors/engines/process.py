@@ -8,7 +8,7 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -56,6 +56,11 @@ class ProcessEngine:
         """Return how many calls the engine has had."""
         return {"calls": self._calls}
 
+    async def run(self, on_return: Callable[[], Awaitable[None]]) -> None:
+        """Do nothing: the kernel is always there, and tells each waiter of the end of its process."""
+        del on_return
+        await trio.sleep_forever()
+
     async def check(self) -> None:
         """Raise EngineError where processes cannot be followed."""
         if not Path("/proc/self/stat").exists():
@@ -68,7 +73,7 @@ class ProcessEngine:
         if program is None:
             wanted = spec.command[0] if spec.command else ""
             raise EngineError(
-                f"The program {wanted!r} of backend {spec.backend!r} is not installed or not executable. "
+                f"The program {wanted!r} of backend {spec.backend.name!r} is not installed or not executable. "
                 "Install it, or mend `command` in backends.json."
             )
         report(1.0, program)

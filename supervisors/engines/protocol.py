@@ -4,10 +4,18 @@ An engine knows runners by their runner id, which it attaches to whatever it mak
 a restarted router finds them again and a cancelled call leaves nothing that cannot be found.
 """
 
-from collections.abc import Callable, Mapping
+import re
+import signal
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
+
+from domain.backends.definition import Backend
+
+_SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL|AUTH", re.IGNORECASE)
+_SHORTEST_SECRET = 6
+"""What is shorter would blot out half of a log."""
 
 Report = Callable[[float, str], None]
 """Takes how much of the stage is done (0..1, never falling) and a line of detail."""
@@ -20,13 +28,20 @@ class RunnerSpec:
     runner_id: str
     agent_id: str
     user_id: str
-    backend: str
+    user_slug: str
+    backend: Backend
     name: str
     command: tuple[str, ...]
     home: Path
     spec_hash: str
-    stop_grace_seconds: float
     env: Mapping[str, str] = field(repr=False)
+
+    def redacted(self, text: str) -> str:
+        """Return a text of the agent's without the secrets that it was given."""
+        for name, value in self.env.items():
+            if _SECRET_NAME.search(name) and len(value) >= _SHORTEST_SECRET:
+                text = text.replace(value, f"[{name}]")
+        return text
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +57,14 @@ class Endpoint:
         return f"http://{self.host}:{self.port}"
 
 
+_LAST_SIGNAL = 64
+_MEANINGS = {
+    126: "its command cannot be executed; mend `command` of the backend",
+    127: "its command was not found; mend `command` or `image` of the backend",
+}
+"""What shells and init programs mean by these codes."""
+
+
 @dataclass(frozen=True, slots=True)
 class Exit:
     """How a runner ended. `code` is None when nobody was there to see it."""
@@ -54,7 +77,18 @@ class Exit:
             return "it was killed for using too much memory"
         if self.code is None:
             return "it ended"
-        return f"it exited with code {self.code}" if self.code >= 0 else f"it was killed by signal {-self.code}"
+        if self.code in _MEANINGS:
+            return f"it exited with code {self.code}: {_MEANINGS[self.code]}"
+        # A container that was killed by a signal exits with 128 and the signal's number.
+        number = -self.code if self.code < 0 else self.code - 128
+        if not 0 < number <= _LAST_SIGNAL:
+            return f"it exited with code {self.code}"
+        why = (
+            ", perhaps because the machine or the agent's limit was out of memory"
+            if number == signal.SIGKILL
+            else ""
+        )
+        return f"it was killed by signal {number}{why}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +103,23 @@ class Found:
 
 
 class EngineError(Exception):
-    """The engine refused or is away. The message carries its words."""
+    """The engine refused. The message carries its words and says what to do."""
+
+
+class EngineAwayError(EngineError):
+    """The engine does not answer at all. What runs, runs on; nothing can be started or stopped meanwhile."""
 
 
 class Engine(Protocol):
     """Runs agents. Every method may raise EngineError; `stop` and `logs` never raise for an unknown runner."""
 
     name: str
+
+    async def run(self, on_return: Callable[[], Awaitable[None]]) -> None:
+        """Stay in touch with the engine until cancelled; without it, exits are not noticed.
+
+        `on_return` is called whenever the engine is back after it was away.
+        """
 
     async def check(self) -> None:
         """Raise EngineError, saying how to mend it, unless the engine can be used."""

@@ -11,6 +11,7 @@ from domain.runners.idle import clamp_idle
 from eventlog.log import EventLog
 from projections.views import Views
 from supervisors.engines.protocol import Engine
+from supervisors.homes.home import Homes
 from supervisors.runners.gate import StartGate
 from supervisors.runners.identity import RunnerMaker
 from supervisors.signals import Signals
@@ -25,6 +26,7 @@ class House:
     backends: Backends
     engines: Mapping[str, Engine]
     maker: RunnerMaker
+    homes: Homes
     gate: StartGate
     client: httpx.AsyncClient
     signals: Signals

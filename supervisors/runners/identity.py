@@ -1,18 +1,30 @@
-"""What a runner is made from: its home, its environment, its key and the fingerprint of it all."""
+"""What a runner is made from: its environment, its key and the fingerprint of it all."""
 
 import hashlib
 import hmac
-import shutil
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import orjson
 
+from domain.backends.container import ContainerOptions
 from domain.backends.definition import Backend
+from domain.errors import Unprocessable
 from projections.agents import Agent
 from projections.users import User
-from supervisors.engines.protocol import EngineError, RunnerSpec
+from supervisors.engines.protocol import RunnerSpec
+
+_MADE_FROM = {
+    "engine",
+    "command",
+    "api_key_env",
+    "home_template",
+    "templated_files",
+    *ContainerOptions.model_fields,
+}
+"""The keys of a backend that a runner is made from; the others are the router's own business."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,9 +32,9 @@ class RunnerMaker:
     """Makes specifications. `secret` is the installation's own; runner keys are derived from it, never stored."""
 
     data_root: Path
-    templates: Path
     secret: bytes
-    callback_url: str
+    callback_urls: Mapping[str, str]
+    """Where agents reach this server, by engine: the loopback address of a container is its own."""
 
     def key(self, runner_id: str) -> str:
         """Return the key of one start: the same after a restart of the router, useless for any other."""
@@ -32,42 +44,35 @@ class RunnerMaker:
         """Return the agent's folder below the data folder."""
         return (self.data_root / "users" / user.slug / backend.home_name(agent.ordinal)).absolute()
 
-    def ensure_home(self, backend: Backend, home: Path) -> None:
-        """Make the home, from its template when there is one, unless it exists. Blocking."""
-        if home.is_dir():
-            return
-        home.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if backend.home_template is None:
-            home.mkdir(mode=0o700)
-            return
-        template = self.templates / backend.home_template
-        if not template.is_dir():
-            raise EngineError(
-                f"The home template {template} of backend {backend.name!r} does not exist. "
-                "Create the folder, or mend `home_template` in backends.json."
-            )
-        unfinished = home.with_name(f".{home.name}.new")
-        shutil.rmtree(unfinished, ignore_errors=True)
-        shutil.copytree(template, unfinished, symlinks=True)
-        unfinished.chmod(0o700)
-        unfinished.replace(home)
+    def effective(self, backend: Backend, user_id: str) -> dict[str, str]:
+        """Return the values of the variables that are each user's own."""
+        del user_id  # Until users have keys of their own, all have those that the admin declared.
+        return {n: backend.extra_env[n] for n in backend.user_overridable_env if n in backend.extra_env}
+
+    def model(self, backend: Backend, agent: Agent) -> str:
+        """Return the model to ask an agent for: its override, else what its user has set, else ""."""
+        if agent.model or backend.forward_model_env is None:
+            return agent.model
+        return self.effective(backend, agent.user_id).get(backend.forward_model_env, "")
 
     def spec(self, backend: Backend, user: User, agent: Agent, runner_id: str) -> RunnerSpec:
-        """Return the specification of one start."""
+        """Return the specification of one start. Raises Unprocessable when a variable has no value."""
         home = self.home(backend, user, agent)
         key = self.key(runner_id)
+        home_seen = backend.home if backend.engine == "docker" else str(home)
 
         def fill(text: str) -> str:
-            return text.replace("{python}", sys.executable).replace("{home}", str(home)).replace("{key}", key)
+            return text.replace("{python}", sys.executable).replace("{home}", home_seen).replace("{key}", key)
 
         env = {
             "AGENT_STACK_AGENT_ID": agent.id,
             "AGENT_STACK_RUNNER_API_KEY": key,
-            "AGENT_STACK_CALLBACK_URL": self.callback_url,
+            "AGENT_STACK_CALLBACK_URL": self.callback_urls[backend.engine],
             "AGENT_USER_ID": user.id,
             "AGENT_USER_EMAIL": user.email,
             "AGENT_USER_NAME": user.name,
             **{name: fill(value) for name, value in backend.extra_env.items()},
+            **self._own_values(backend, user.id),
         }
         if backend.api_key_env:
             env[backend.api_key_env] = key
@@ -75,24 +80,35 @@ class RunnerMaker:
             runner_id=runner_id,
             agent_id=agent.id,
             user_id=user.id,
-            backend=backend.name,
+            user_slug=user.slug,
+            backend=backend,
             name=backend.container_name(user.slug, agent.ordinal),
             command=tuple(fill(part) for part in backend.command),
             home=home,
             spec_hash=self.spec_hash(backend, user, agent),
-            stop_grace_seconds=backend.stop_grace_seconds,
             env=env,
         )
+
+    def _own_values(self, backend: Backend, user_id: str) -> dict[str, str]:
+        values = self.effective(backend, user_id)
+        missing = [name for name in backend.user_overridable_env if not values.get(name)]
+        if missing:
+            raise Unprocessable(
+                f"{backend.display_name} needs a value for {', '.join(missing)}. "
+                f"The admin sets it in `extra_env` of the backend {backend.name!r} in backends.json.",
+                code="missing_values",
+                missing=missing,
+            )
+        return values
 
     def spec_hash(self, backend: Backend, user: User, agent: Agent) -> str:
         """Return the fingerprint by which a restarted router tells whether a runner is still as declared."""
         made_from = [
-            sys.executable,
-            backend.engine,
-            backend.command,
-            backend.extra_env,
-            backend.api_key_env,
-            self.callback_url,
+            sys.executable if backend.engine == "process" else "",
+            backend.model_dump(mode="json", include=_MADE_FROM),
+            sorted(backend.extra_env.items()),
+            sorted(self.effective(backend, user.id).items()),
+            self.callback_urls[backend.engine],
             str(self.home(backend, user, agent)),
             (user.email, user.name),
         ]

@@ -1,6 +1,7 @@
 """All runner supervisors, and making them agree with the engines at start."""
 
 import uuid
+from functools import partial
 
 import structlog
 import trio
@@ -11,13 +12,14 @@ from domain.runners.machine import State
 from eventlog.envelope import Origin, StreamAppend
 from projections.agents import Agent
 from projections.runners import Runner
-from supervisors.engines.protocol import Endpoint, EngineError, Found
+from supervisors.engines.protocol import Endpoint, Engine, EngineError, Found
 from supervisors.runners.house import House
 from supervisors.runners.probe import answers_ready
 from supervisors.runners.supervisor import RunnerSupervisor
 
 _logger = structlog.get_logger("supervisors")
 _RESTART_PAUSE = 1.0
+_ORPHAN_GRACE = 5.0
 
 
 class RunnerPool:
@@ -70,26 +72,40 @@ class RunnerPool:
             if scope:  # Else somebody else has dismissed it meanwhile.
                 scope.cancel()
 
-    async def reconcile(self) -> None:
-        """Make the log and the engines agree after a restart.
+    async def begin(self) -> None:
+        """Make the log and the engines agree, and stay in touch with the engines from then on."""
+        names = {b.engine for b in self.house.backends} | {r.engine for r in self.house.views.runners.alive()}
+        in_use = [engine for name, engine in self.house.engines.items() if name in names]
+        for engine in in_use:
+            self._nursery.start_soon(engine.run, partial(self.reconcile, engine))
+        for engine in in_use:
+            await self.reconcile(engine)
 
-        There are four cases. A runner that is in both, unchanged and answering, is adopted. One that is in both but
-        not so is removed. One that only the log knows, or that has ended, has vanished. One that only the engine
-        knows is an orphan.
+    async def reconcile(self, engine: Engine) -> None:
+        """Make the log and an engine agree, after a restart of the router or when the engine is back.
+
+        What a supervisor holds is its own business. Of the rest there are four cases. A runner that is in both,
+        unchanged and answering, is adopted. One that is in both but not so is removed. One that only the log knows,
+        or that has ended, has vanished. One that only the engine knows is an orphan.
         """
-        alive = {r.runner_id: r for r in self.house.views.runners.alive()}
-        origin = Origin("system", f"start-{uuid.uuid4().hex[:12]}")
-        for engine in self.house.engines.values():
-            try:
-                found = await engine.list()
-            except EngineError as error:
-                _logger.warning("engine_unavailable", engine=engine.name, error=str(error))
-                for runner in [r for r in alive.values() if r.engine == engine.name]:
-                    del alive[runner.runner_id]  # Unknown is not vanished.
-                continue
-            async with trio.open_nursery() as nursery:
-                for one in found:
-                    nursery.start_soon(self._settle, alive.pop(one.runner_id, None), one, engine.name, origin)
+        origin = Origin("system", f"reconcile-{uuid.uuid4().hex[:12]}")
+        try:
+            found = await engine.list()
+        except EngineError as error:
+            # Unknown is not vanished: it is looked at when the engine is back.
+            _logger.warning("engine_unavailable", engine=engine.name, error=str(error))
+            return
+        runs = [s.run_now for s in self._supervisors.values() if s.run_now]
+        held = {run.runner_id for run in runs if not run.closed.is_set()}
+        alive = {
+            r.runner_id: r
+            for r in self.house.views.runners.alive()
+            if r.engine == engine.name and r.runner_id not in held
+        }
+        async with trio.open_nursery() as nursery:
+            for one in found:
+                if one.runner_id not in held:
+                    nursery.start_soon(self._settle, alive.pop(one.runner_id, None), one, engine, origin)
         for runner in alive.values():
             _logger.info("runner_vanished", runner=runner.runner_id)
             await self._close(runner, RunnerVanished(runner_id=runner.runner_id), origin)
@@ -103,19 +119,28 @@ class RunnerPool:
                 if stop_runners or supervisor.state is not State.READY:
                     nursery.start_soon(supervisor.stop, "shutdown", origin)
 
-    async def _settle(self, runner: Runner | None, found: Found, engine: str, origin: Origin) -> None:
+    async def _settle(self, runner: Runner | None, found: Found, engine: Engine, origin: Origin) -> None:
         if runner and found.endpoint and await _still_serving(self.house, runner, found):
             agent = self.house.views.agents.find(runner.agent_id)
-            if agent:
+            if agent and self._adopt(agent, runner, found.endpoint):
                 _logger.info("runner_adopted", runner=runner.runner_id, backend=runner.backend)
-                self._add(agent, (runner, found.endpoint))
                 return
         _logger.info("runner_removed", runner=found.runner_id, known=runner is not None)
-        await self.house.engines[engine].stop(found.runner_id, 5.0)
+        try:
+            await engine.stop(found.runner_id, _ORPHAN_GRACE)
+        except EngineError as error:
+            _logger.warning("runner_not_removed", runner=found.runner_id, error=str(error))
         if runner and found.running:
             await self._close(runner, RunnerStopped(runner_id=runner.runner_id, reason="orphaned"), origin)
         elif runner:
             await self._close(runner, RunnerVanished(runner_id=runner.runner_id), origin)
+
+    def _adopt(self, agent: Agent, runner: Runner, endpoint: Endpoint) -> bool:
+        supervisor = self._supervisors.get(agent.id)
+        if supervisor:
+            return supervisor.adopt(runner, endpoint)
+        self._add(agent, (runner, endpoint))
+        return True
 
     async def _close(self, runner: Runner, event: RunnerVanished | RunnerStopped, origin: Origin) -> None:
         append = StreamAppend(f"runner:{runner.runner_id}", runner.version, [event])

@@ -1,10 +1,12 @@
 """One start of a runner, and what is known of it."""
 
+import math
 import time
 from dataclasses import dataclass, field
 
 import trio
 
+from domain.errors import EngineFailed
 from domain.event import Event
 from eventlog.envelope import Origin, StreamAppend
 from eventlog.log import EventLog
@@ -29,10 +31,17 @@ class Run:
     start_over: trio.Event = field(default_factory=trio.Event)
     exited: trio.Event = field(default_factory=trio.Event)
     exit: Exit | None = None
+    ready_at: float = math.inf
+    """When it became ready, on trio's clock."""
     closed: trio.Event = field(default_factory=trio.Event)
     """Nothing of it is left in the engine, and its end is in the log."""
     sessions: set[str] = field(default_factory=set)
     """Sessions that the agent has been asked in."""
+
+    def refuse_if_over(self) -> None:
+        """Raise EngineFailed when it has ended, though it is only just starting."""
+        if self.exit:
+            raise EngineFailed(f"The agent ended while it was starting: {self.exit}.")
 
     async def dies_soon(self) -> bool:
         """Wait a moment for the notice that the runner has ended; tell whether it came."""

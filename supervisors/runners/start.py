@@ -6,7 +6,7 @@ import trio
 from prometheus_client import Counter, Histogram
 
 from domain.backends.definition import Backend
-from domain.errors import EngineFailed, StartTimedOut
+from domain.errors import StartTimedOut
 from domain.runners.events import RunnerReady, RunnerRequested, RunnerStarted
 from domain.runners.machine import State
 from eventlog.envelope import Origin
@@ -46,9 +46,10 @@ async def bring_up(
     """
     backend = house.backends.get(agent.backend)
     engine = house.engines[backend.engine]
+    await engine.check()  # Before anything is noted: while it is away, an earlier runner may still be up there.
     user = house.views.users.get(agent.user_id)
     spec = run.spec = house.maker.spec(backend, user, agent, run.runner_id)
-    await trio.to_thread.run_sync(house.maker.ensure_home, backend, spec.home)
+    await trio.to_thread.run_sync(house.homes.prepare, backend, spec.home, spec.env)
     requested = await run.record(
         house.log,
         RunnerRequested(
@@ -89,6 +90,7 @@ async def bring_up(
     house.boot_seconds[backend.name] = seconds
     START_SECONDS.labels(backend.name).observe(seconds)
     STARTS.labels(backend.name, "ready").inc()
+    run.ready_at = trio.current_time()
     await advance("")
 
 
@@ -106,8 +108,7 @@ async def _probe(house: House, backend: Backend, run: Run, endpoint: Endpoint, b
             nursery.start_soon(_cancel_when, run.exited, nursery.cancel_scope)
             await wait_until_ready(house.client, backend, endpoint, run.key, report)
             nursery.cancel_scope.cancel()
-    if run.exit:
-        raise EngineFailed(f"The agent ended while it was starting: {run.exit}.")
+    run.refuse_if_over()
     if deadline.cancelled_caught:
         raise StartTimedOut(f"The agent was not ready within {timeout:.0f} seconds.")
 

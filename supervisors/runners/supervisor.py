@@ -14,15 +14,15 @@ from typing import Any
 import structlog
 import trio
 
-from domain.errors import DomainError, EngineFailed, Unavailable
+from domain.errors import OUR_FAULT, DomainError, EngineFailed, Unavailable
 from domain.ids import new_id
 from domain.runners.events import RunnerAdopted, RunnerFailed, RunnerStopped, StopReason
 from domain.runners.machine import START_STAGES, Effect, Input, State, step
 from eventlog.envelope import Origin
 from projections.agents import Agent
 from projections.runners import Runner
-from supervisors.engines.protocol import Endpoint, EngineError, Exit
-from supervisors.runners.failure import with_log_tail
+from supervisors.engines.protocol import Endpoint, EngineAwayError, EngineError, Exit
+from supervisors.runners.failure import Failures, with_log_tail
 from supervisors.runners.house import House
 from supervisors.runners.lease import Lease
 from supervisors.runners.mailbox import Happened, Message, Nudge, StopWish, Wish, drained
@@ -53,6 +53,7 @@ class RunnerSupervisor:
         self._stop_origin = Origin("system", "")
         self._nursery: trio.Nursery | None = None
         self._ended = False
+        self._failures = Failures(self._backend.display_name)
         self._log = _logger.bind(agent=agent.id, backend=agent.backend)
 
     def __repr__(self) -> str:
@@ -95,6 +96,8 @@ class RunnerSupervisor:
     async def stop(self, reason: StopReason, origin: Origin) -> bool:
         """Stop the runner, also in the middle of its start. False when there was nothing to stop."""
         run = self.run_now
+        if self.state is State.FAILED:
+            self._failures.clear()  # Whoever stops it has seen the failure: it may be started again at once.
         if run is None or self._ended or self.state in {State.ABSENT, State.FAILED}:
             return False
         self._send.send_nowait(StopWish(reason, origin))
@@ -104,6 +107,11 @@ class RunnerSupervisor:
     def nudge(self) -> None:
         """Have the idle clock look at its settings again."""
         self._send.send_nowait(Nudge())
+
+    @property
+    def why_failed(self) -> str:
+        """Why the runner is not there, in words; "" unless it has failed."""
+        return self.board.current.message if self.state is State.FAILED else ""
 
     @property
     def idle_seconds(self) -> int:
@@ -153,6 +161,8 @@ class RunnerSupervisor:
                 self._wishes.append(message)
                 if self.state is State.READY:
                     self._grant()
+                elif self.state is State.FAILED and (too_soon := self._failures.refusal()):
+                    self._refuse(too_soon)
                 elif self.state is not State.STOPPING:
                     self._happened(Input.WANTED)
             case StopWish():
@@ -196,6 +206,7 @@ class RunnerSupervisor:
             case Effect.BEGIN_STOP if run:
                 self._spawn(self._stop, run)
             case Effect.RECORD_STOP:
+                self._failures.clear()
                 self.board.reset()
                 self.run_now = None
             case _:
@@ -247,12 +258,13 @@ class RunnerSupervisor:
                         )
                 except DomainError as error:
                     await self._give_up(run, error)
+                except EngineAwayError as error:
+                    await self._give_up(run, Unavailable(str(error), code="engine_away"))
                 except EngineError as error:
                     await self._give_up(run, EngineFailed(str(error)))
                 except Exception:
                     self._log.exception("runner_start_failed", runner=run.runner_id)
-                    text = "Something went wrong inside agent-stack; its log has the details."
-                    await self._give_up(run, EngineFailed(text))
+                    await self._give_up(run, EngineFailed(OUR_FAULT))
         finally:
             run.start_over.set()
 
@@ -263,8 +275,7 @@ class RunnerSupervisor:
         """Enter the next stage, unless the start has been cancelled in the meantime."""
         if run.scope.cancel_called:
             await trio.lowlevel.checkpoint_if_cancelled()
-        if run.exit:
-            raise EngineFailed(f"The agent ended while it was starting: {run.exit}.")
+        run.refuse_if_over()
         self._happened(Input.ADVANCED)
         if self.state in START_STAGES:
             self.board.report(self.state, 0.0, message)
@@ -288,6 +299,7 @@ class RunnerSupervisor:
         if self.failure:
             STARTS.labels(self._backend.name, "failed").inc()
         error = self.failure or EngineFailed(f"The agent ended by itself: {run.exit}.")
+        self._failures.add(error, ready_at=run.ready_at)
         self.board.failed(error.message)
         self._refuse(error)
         self._spawn(self._clean_up, run, error)
@@ -332,11 +344,23 @@ class RunnerSupervisor:
 
     # -- adopting -----------------------------------------------------------------------------------------
 
+    def adopt(self, runner: Runner, endpoint: Endpoint) -> bool:
+        """Take over a runner that was found serving. False when there is another one already."""
+        over = self.run_now is None or self.run_now.closed.is_set()
+        if self.state not in {State.ABSENT, State.FAILED} or not over or self._nursery is None:
+            return False
+        self._failures.clear()
+        self._adopt(runner, endpoint)
+        return True
+
     def _adopt(self, runner: Runner, endpoint: Endpoint) -> None:
         run = Run(runner.runner_id, Origin("system", ""), self._house.maker.key(runner.runner_id))
         run.endpoint, run.version, run.started_at = endpoint, runner.version, runner.requested_at
+        run.ready_at = trio.current_time()
+        user = self._house.views.users.get(self.agent.user_id)
+        run.spec = self._house.maker.spec(self._backend, user, self.agent, runner.runner_id)
         run.start_over.set()
-        self.run_now = run
+        self.run_now, self.failure = run, None
         self.last_active = trio.current_time()
         self._happened(Input.ADOPTED)
         self.board.ready(f"{self._backend.display_name} is ready")

@@ -15,6 +15,10 @@ class BrokenAnswerError(Exception):
     """The agent sent something that is no answer; the message says what, for a person."""
 
 
+class ReportedError(BrokenAnswerError):
+    """The agent says itself that it has failed; the message carries its words."""
+
+
 @dataclass(slots=True)
 class AnswerReader:
     """Takes the bytes of an event stream as they come and returns the text in them.
@@ -103,9 +107,9 @@ def parse_object(data: bytes) -> dict[str, Any]:
 
 
 def raise_error_of(answer: dict[str, Any]) -> None:
-    """Raise BrokenAnswerError with the agent's own words when the object is an error."""
+    """Raise ReportedError with the agent's own words when the object is an error."""
     if answer.get("error"):
-        raise BrokenAnswerError(f"The agent reported an error: {error_text(answer)}")
+        raise ReportedError(f"The agent reported an error: {error_text(answer)}")
 
 
 def error_text(answer: dict[str, Any]) -> str:

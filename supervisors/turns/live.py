@@ -31,6 +31,10 @@ class LiveTurn:
         self._parts.append(text)
         self.length += len(text)
 
+    def discard(self) -> None:
+        """Forget the answer so far: it was none."""
+        self._parts, self.length = [], 0
+
     def text(self, start: int = 0) -> str:
         """Return the answer from an offset (in characters) on."""
         if len(self._parts) > 1:

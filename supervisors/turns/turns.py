@@ -13,10 +13,11 @@ import trio
 from prometheus_client import Counter
 
 from domain.backends.adaptation import adapt, conversation_session
+from domain.backends.hints import hint
 from domain.conversations import state as rules
 from domain.conversations.events import TurnFailed, TurnFinished, TurnInterrupted
 from domain.conversations.state import Conversation
-from domain.errors import Conflict, DomainError, Unavailable
+from domain.errors import OUR_FAULT, Conflict, DomainError, Unavailable
 from domain.event import Event
 from domain.ids import new_id
 from eventlog.envelope import Origin
@@ -25,13 +26,22 @@ from supervisors.commands.conversations import ConversationCommands
 from supervisors.runners.pool import RunnerPool
 from supervisors.runners.probe import auth_headers
 from supervisors.runners.run import Run
-from supervisors.turns.answer import AnswerReader, BrokenAnswerError, error_text, parse_object, whole_answer
+from supervisors.turns.answer import (
+    AnswerReader,
+    BrokenAnswerError,
+    ReportedError,
+    error_text,
+    parse_object,
+    whole_answer,
+)
 from supervisors.turns.live import LiveTurn
 
 SILENCE_SECONDS = 600.0
 """How long an agent may say nothing, tools at work, before its turn is given up."""
 MAX_ANSWER = 4_000_000
 """Characters of one answer; what is beyond is cut, with finish_reason `length`."""
+_MAX_WORDS = 2000
+"""Characters of an error that are shown."""
 _GOODBYE_SECONDS = 1.0
 """How long an agent that has said all may take to end its stream."""
 
@@ -139,13 +149,15 @@ class Turns:
                     await self._answer(live, agent, origin)
                 except DomainError as error:
                     failure = error.message
+                except ReportedError as error:
+                    failure = _with_hint(str(error), hint(self._house.backends.get(agent.backend), str(error)))
                 except BrokenAnswerError as error:
                     failure = str(error)
                 except httpx.HTTPError as error:
                     failure = await self._in_words(agent, error)
                 except Exception:
                     _logger.exception("turn_failed", turn=live.id)
-                    failure = "Something went wrong inside agent-stack; its log has the details."
+                    failure = OUR_FAULT
             if live.scope.cancelled_caught:
                 outcome = "interrupted" if live.interrupted else "cancelled"
             else:
@@ -203,7 +215,8 @@ class Turns:
             "user": session,
         }
         answered = any(m.role == "assistant" and m.turn_id for m in conversation.messages)
-        adapted = adapt(backend, body, session=session, model_override=agent.model, first=not answered)
+        override = self._house.maker.model(backend, agent)
+        adapted = adapt(backend, body, session=session, model_override=override, first=not answered)
         headers = {
             "content-type": "application/json",
             "accept": "text/event-stream",
@@ -219,10 +232,14 @@ class Turns:
         )
         async with request as response:
             await self._read(live, response)
+        if backend.is_error_answer(live.text()):
+            words = live.text()
+            live.discard()
+            raise ReportedError(f"The agent reported an error: {words[:_MAX_WORDS]}")
 
     async def _read(self, live: LiveTurn, response: httpx.Response) -> None:
         if not response.is_success:
-            raise BrokenAnswerError(await _refusal(response))
+            raise ReportedError(await _refusal(response))
         if "text/event-stream" not in response.headers.get("content-type", ""):
             text, live.finish_reason, live.usage = whole_answer(await response.aread())
             self._add(live, text)
@@ -257,6 +274,10 @@ class Turns:
         if run and await run.dies_soon():
             return f"The agent ended in the middle of its answer: {run.exit}. Ask again to start a fresh one."
         return f"The connection to the agent broke: {error or type(error).__name__}. Ask again."
+
+
+def _with_hint(words: str, more: str) -> str:
+    return f"{words.rstrip('. ')}.{more}" if more else words
 
 
 def _just(event: Event, _: Conversation) -> list[Event]:

@@ -16,6 +16,14 @@ def chunk(text: str = "", reason: str | None = None, **more: Any) -> bytes:
     return frame({**ABOUT, "object": "chat.completion.chunk", "choices": [choice], **more})
 
 
+def tool_call_chunk(name: str, arguments: dict[str, Any]) -> bytes:
+    """Return the frame in which a model calls a tool."""
+    function = {"name": name, "arguments": orjson.dumps(arguments).decode()}
+    delta = {"tool_calls": [{"index": 0, "id": "call-1", "type": "function", "function": function}]}
+    choice = {"index": 0, "delta": delta, "finish_reason": None}
+    return frame({**ABOUT, "object": "chat.completion.chunk", "choices": [choice]})
+
+
 def usage_chunk() -> bytes:
     """Return the frame that tells the usage."""
     return frame({**ABOUT, "object": "chat.completion.chunk", "choices": [], "usage": USAGE})

@@ -1,6 +1,7 @@
 """A test agent that does what the last user message says: `python -m tests.agents.scripted`.
 
-SCRIPTED_PORT    port on the loopback address
+SCRIPTED_PORT    port to listen on
+SCRIPTED_HOST    address to listen on (default 127.0.0.1)
 SCRIPTED_KEY     key that requests must present as Bearer
 SCRIPTED_STUBBORN  not empty: it does not end on SIGTERM
 SCRIPTED_BOOT    gate to wait for before listening
@@ -13,6 +14,7 @@ What is not a chat is echoed, but for GET /health, /v1/models and /v1/blob.
 
 import os
 import signal
+import sys
 from array import array
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -170,6 +172,20 @@ class Script:
         """Answer in one piece, whatever was asked for."""
         await self._wire.json(completion("in one piece"))
 
+    async def do_print(self, *words: str) -> None:
+        """Print these words, variables filled in, and answer."""
+        sys.stdout.write(os.path.expandvars(" ".join(words)) + "\n")
+        sys.stdout.flush()
+        await self._answer(["printed"])
+
+    async def do_eat(self, megabytes: str) -> None:
+        """Take so much memory, and answer if that went well."""
+        taken = []
+        for _ in range(int(megabytes)):
+            taken.append(b"x" * 1_000_000)
+            await trio.lowlevel.checkpoint()
+        await self._answer([f"ate {len(taken)}"])
+
     async def _answer(self, parts: list[str]) -> None:
         if not self._body.get("stream"):
             await self._wire.json(completion("".join(parts)))
@@ -262,7 +278,8 @@ async def main() -> None:
     while boot_gate and not (folder / boot_gate).exists():
         await trio.sleep(_POLL_SECONDS)
     handler = partial(serve, key=os.environ["SCRIPTED_KEY"], folder=folder)
-    await trio.serve_tcp(handler, int(os.environ["SCRIPTED_PORT"]), host="127.0.0.1")
+    host = os.environ.get("SCRIPTED_HOST", "127.0.0.1")
+    await trio.serve_tcp(handler, int(os.environ["SCRIPTED_PORT"]), host=host)
 
 
 if __name__ == "__main__":

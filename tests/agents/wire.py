@@ -1,6 +1,6 @@
 """One HTTP/1.1 connection of a test agent: proper answers by h11, and raw bytes for improper ones."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,7 +48,7 @@ class Wire:
         self.stream = stream
         self._h11 = h11.Connection(h11.SERVER)
 
-    async def requests(self) -> AsyncIterator[Request]:
+    async def requests(self) -> AsyncGenerator[Request, None]:
         """Yield one request after the other for as long as the client keeps the connection."""
         while True:
             head, body = None, bytearray()

@@ -3,6 +3,7 @@
 import stat
 import subprocess
 import sys
+from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,10 @@ VALUES: dict[str, tuple[str, Any]] = {
     "backend_port_start": ("30000", 30000),
     "backend_port_end": ("30001", 30001),
     "backend_startup_timeout": ("1.5", 1.5),
+    "backend_pull_timeout": ("60", 60.0),
+    "backend_prepull_at_startup": ("true", True),
+    "docker_host": ("tcp://10.0.0.1:2375", "tcp://10.0.0.1:2375"),
+    "runner_network_pool": ("10.9.0.0/16", IPv4Network("10.9.0.0/16")),
     "backends_config_path": ("/etc/backends.json", Path("/etc/backends.json")),
     "max_agents_per_backend": ("7", 7),
     "max_parallel_starts": ("2", 2),

@@ -24,7 +24,7 @@ FOLDED = (
 
 
 def _adapt(body: dict[str, Any], *, override: str = "", first: bool = False, **fields: Any) -> Adapted:
-    backend = Backend.model_validate({"name": "demo", "display_name": "Demo", **fields})
+    backend = Backend.model_validate({"name": "demo", "display_name": "Demo", "image": "demo", **fields})
     before = deepcopy(body)
     adapted = adapt(backend, body, session="agstack-c1", model_override=override, first=first)
     assert body == before, "the client's body is not changed in place"

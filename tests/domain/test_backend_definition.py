@@ -11,10 +11,10 @@ from domain.users.rules import slug_base
 
 
 def _backend(**fields: Any) -> Backend:
-    return Backend.model_validate({"name": "demo", "display_name": "Demo", **fields})
+    return Backend.model_validate({"name": "demo", "display_name": "Demo", "image": "demo", **fields})
 
 
-def test_a_name_and_a_display_name_are_enough() -> None:
+def test_a_name_a_display_name_and_an_image_are_enough() -> None:
     backend = _backend()
     assert backend.engine == "docker"
     assert backend.models == ("demo",)

@@ -10,7 +10,7 @@ from domain.errors import NotFound, Unavailable
 
 
 def _entry(name: str, **fields: Any) -> dict[str, Any]:
-    return {"name": name, "display_name": name.title(), **fields}
+    return {"name": name, "display_name": name.title(), "image": name, **fields}
 
 
 def _parse(*entries: Any) -> Backends:

@@ -55,6 +55,7 @@ stopping    stop          stopping
 failed      wanted        preparing  begin_start
 failed      stop          failed
 failed      died          failed
+failed      adopted       ready
 """
 
 

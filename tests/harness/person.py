@@ -97,14 +97,14 @@ class Person:
         """Cancel or regenerate a turn."""
         return self.http.post(f"/api/conversations/{conversation}/turns/{turn}/{verb}")
 
-    def await_turn(self, conversation: str, turn: str) -> str:
+    def await_turn(self, conversation: str, turn: str, seconds: float = 20) -> str:
         """Wait until a turn has ended and return how."""
 
         def ended() -> str:
             last = self.read(conversation)["last_turn"]
             return "" if last is None or last["id"] != turn or last["status"] == "running" else str(last["status"])
 
-        return eventually(ended, f"turn {turn} ends")
+        return eventually(ended, f"turn {turn} ends", seconds)
 
     def watch(self, conversation: str, until_kind: str, last_event_id: str = "") -> list[Json]:
         """Follow a conversation's stream up to the first event of a kind."""

@@ -12,7 +12,7 @@ from typing import Any, Self
 
 import httpx
 
-from tests.harness.ports import free_port
+from tests.harness.ports import PortBlock
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 ADMIN = ("admin@example.org", "an admin's password")
@@ -32,14 +32,14 @@ class Server:
     ) -> None:
         self.folder = folder
         self.data = folder / "data"
-        self.port = free_port()
-        first = 20000 + (self.port * 37) % 30000  # Servers that run side by side need ranges of their own.
+        self._ports = PortBlock()
+        self.port = self._ports.first
         self.env = {
             **{k: v for k, v in os.environ.items() if k in {"PATH", "HOME", "LANG", "TMPDIR", "SSL_CERT_FILE"}},
             "STACK_DATA_ROOT": str(self.data),
             "ROUTER_PORT": str(self.port),
-            "BACKEND_PORT_START": str(first),
-            "BACKEND_PORT_END": str(first + 99),
+            "BACKEND_PORT_START": str(self.port + 1),
+            "BACKEND_PORT_END": str(self._ports.last),
             "BOOTSTRAP_ADMIN_EMAIL": ADMIN[0],
             "BOOTSTRAP_ADMIN_PASSWORD": ADMIN[1],
             "LOG_FORMAT": "json",
@@ -66,8 +66,8 @@ class Server:
         assert self.process is not None
         return self.process.pid
 
-    def start(self) -> Self:
-        """Start it and wait until it listens."""
+    def start(self, until: str = "/readyz") -> Self:
+        """Start it and wait until this address answers well."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / "out.txt").open("ab") as out, (self.folder / "err.txt").open("ab") as err:
             self.process = subprocess.Popen(
@@ -77,7 +77,7 @@ class Server:
         while time.monotonic() < deadline:
             assert self.process.poll() is None, self.errors()
             try:
-                if httpx.get(f"{self.url}/readyz", trust_env=False).is_success:
+                if httpx.get(f"{self.url}{until}", trust_env=False).is_success:
                     return self
             except httpx.HTTPError:
                 pass

@@ -8,9 +8,9 @@ T = TypeVar("T")
 PATIENCE_SECONDS = 20.0
 
 
-def eventually(look: Callable[[], T | None], what: str = "") -> T:
+def eventually(look: Callable[[], T | None], what: str = "", seconds: float = PATIENCE_SECONDS) -> T:
     """Return the first truthy value of `look`, which is called again and again."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         found = look()
         if found:

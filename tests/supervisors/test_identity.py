@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 
 from domain.backends.definition import Backend
+from domain.errors import Unprocessable
 from projections.agents import Agent
 from projections.users import User
-from supervisors.engines.protocol import EngineError
 from supervisors.runners.identity import RunnerMaker
 
 AGENT = Agent("a1", "u1", "b", "Name", "", 1, 0, 0)
+URLS = {"process": "http://127.0.0.1:1", "docker": "http://host:1"}
 SECOND = Agent("a2", "u1", "b", "Name", "", 2, 0, 0)
 
 
@@ -27,16 +28,18 @@ def _user(**changes: Any) -> User:
 
 
 def _backend(**changes: Any) -> Backend:
-    return Backend.model_validate({"name": "b", "display_name": "B", "engine": "process", **changes})
+    return Backend.model_validate(
+        {"name": "b", "display_name": "B", "engine": "process", "command": ["b"], **changes}
+    )
 
 
 @pytest.fixture
 def maker(tmp_path: Path) -> RunnerMaker:
-    return RunnerMaker(tmp_path / "data", tmp_path / "templates", b"secret", "http://127.0.0.1:1")
+    return RunnerMaker(tmp_path / "data", b"secret", URLS)
 
 
 def test_a_key_belongs_to_one_start_and_one_installation(maker: RunnerMaker, tmp_path: Path) -> None:
-    other = RunnerMaker(tmp_path, tmp_path, b"another secret", "")
+    other = RunnerMaker(tmp_path, b"another secret", URLS)
     assert maker.key("r1") == maker.key("r1")
     assert len({maker.key("r1"), maker.key("r2"), other.key("r1")}) == 3
 
@@ -76,7 +79,8 @@ def test_the_secrets_of_a_specification_are_not_shown(maker: RunnerMaker) -> Non
 
 
 @pytest.mark.parametrize(
-    "change", [{"command": ["x"]}, {"extra_env": {"A": "1"}}, {"api_key_env": "KEY"}, {"engine": "docker"}]
+    "change",
+    [{"command": ["x"]}, {"extra_env": {"A": "1"}}, {"api_key_env": "KEY"}, {"engine": "docker", "image": "x"}],
 )
 def test_the_fingerprint_changes_with_what_a_runner_is_made_from(
     maker: RunnerMaker, change: dict[str, Any]
@@ -92,41 +96,31 @@ def test_the_fingerprint_does_not_change_with_what_only_the_router_uses(maker: R
     assert maker.spec_hash(changed, _user(), AGENT) == maker.spec_hash(_backend(), _user(), AGENT)
 
 
-def test_a_home_without_a_template_is_empty_and_private(maker: RunnerMaker) -> None:
-    home = maker.home(_backend(), _user(), AGENT)
-    maker.ensure_home(_backend(), home)
-    assert list(home.iterdir()) == []
-    assert home.stat().st_mode & 0o077 == 0
+def test_a_container_is_told_its_own_paths_and_an_address_that_it_can_reach(maker: RunnerMaker) -> None:
+    spec = maker.spec(
+        _backend(engine="docker", image="x", home="/opt/data", command=["{home}"]), _user(), AGENT, "r1"
+    )
+    assert spec.command == ("/opt/data",)
+    assert spec.env["AGENT_STACK_CALLBACK_URL"] == "http://host:1"
 
 
-def test_a_home_is_copied_from_its_template_once(maker: RunnerMaker) -> None:
-    backend = _backend(home_template="t")
-    (maker.templates / "t" / "workspace").mkdir(parents=True)
-    (maker.templates / "t" / "workspace" / "AGENTS.md").write_text("hello")
-    home = maker.home(backend, _user(), AGENT)
-    maker.ensure_home(backend, home)
-    kept = home / "workspace" / "AGENTS.md"
-    assert kept.read_text() == "hello"
-    kept.write_text("changed by the agent")
-    maker.ensure_home(backend, home)
-    assert kept.read_text() == "changed by the agent"
-    assert home.stat().st_mode & 0o077 == 0
+def test_a_variable_without_a_value_is_named_with_where_to_set_it(maker: RunnerMaker) -> None:
+    backend = _backend(user_overridable_env=["LLM_MODEL", "LLM_API_KEY"], extra_env={"LLM_MODEL": "m"})
+    with pytest.raises(Unprocessable, match=r"LLM_API_KEY.*extra_env") as caught:
+        maker.spec(backend, _user(), AGENT, "r1")
+    assert caught.value.fields["missing"] == ["LLM_API_KEY"]
 
 
-def test_a_copy_that_was_cut_off_is_made_anew(maker: RunnerMaker) -> None:
-    backend = _backend(home_template="t")
-    (maker.templates / "t").mkdir(parents=True)
-    (maker.templates / "t" / "config.json").write_text("{}")
-    home = maker.home(backend, _user(), AGENT)
-    unfinished = home.with_name(f".{home.name}.new")
-    unfinished.mkdir(parents=True)
-    (unfinished / "half").touch()
-    maker.ensure_home(backend, home)
-    assert [p.name for p in home.iterdir()] == ["config.json"]
-    assert not unfinished.exists()
+@pytest.mark.parametrize("change", [{"image": "other"}, {"memory": "2g"}, {"templated_files": ["x"]}, {"cpus": 2}])
+def test_the_fingerprint_of_a_container_covers_image_limits_and_files(
+    maker: RunnerMaker, change: dict[str, Any]
+) -> None:
+    common = {"engine": "docker", "image": "x", "home_template": "t"}
+    before = maker.spec_hash(_backend(**common), _user(), AGENT)
+    assert maker.spec_hash(_backend(**{**common, **change}), _user(), AGENT) != before
 
 
-def test_a_missing_template_is_refused_in_words(maker: RunnerMaker) -> None:
-    backend = _backend(home_template="missing")
-    with pytest.raises(EngineError, match="home_template"):
-        maker.ensure_home(backend, maker.home(backend, _user(), AGENT))
+def test_what_an_agent_printed_is_shown_without_its_secrets(maker: RunnerMaker) -> None:
+    spec = maker.spec(_backend(extra_env={"LLM_API_KEY": "sk-123456", "NAME": "harmless"}), _user(), AGENT, "r1")
+    told = spec.redacted(f"harmless sk-123456 {maker.key('r1')}")
+    assert told == "harmless [LLM_API_KEY] [AGENT_STACK_RUNNER_API_KEY]"

@@ -16,7 +16,7 @@ from domain.runners.events import RunnerReady
 from domain.runners.machine import State
 from eventlog.envelope import Origin, Recorded, StreamAppend
 from supervisors.runners.supervisor import RunnerSupervisor
-from tests.harness.ports import free_port
+from tests.harness.ports import PortBlock
 from tests.harness.scripted import Gates, scripted_backend
 
 ORIGIN = Origin("system", "test")
@@ -28,12 +28,12 @@ async def stack(tmp_path: Path) -> AsyncIterator[Stack]:
     """Return a stack with the scripted agent, whose runners idle for a fifth of a second at most."""
     path = tmp_path / "backends.json"
     path.write_text(json.dumps({"backends": [scripted_backend(Gates(tmp_path / "gates"))]}))
-    first = min(free_port(), 65000)
+    ports = PortBlock()
     settings = load_settings(
         stack_data_root=tmp_path / "data",
         backends_config_path=path,
-        backend_port_start=first,
-        backend_port_end=first + 50,
+        backend_port_start=ports.first,
+        backend_port_end=ports.last,
         router_port=1,
         default_idle_seconds=1,
         stop_runners_on_exit=True,

@@ -12,7 +12,7 @@ from supervisors.engines.protocol import Endpoint
 from supervisors.runners.probe import answers_ready, auth_headers, wait_until_ready
 
 ENDPOINT = Endpoint("127.0.0.1", 1)
-BACKEND = Backend(name="b", display_name="B", health_path="/health")
+BACKEND = Backend(name="b", display_name="B", image="b", health_path="/health")
 WITH_READY = BACKEND.model_copy(update={"ready_path": "/ready"})
 Handler = Callable[[httpx.Request], httpx.Response]
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from domain.backends.definition import Backend
 from supervisors.engines.process import ProcessEngine
 from supervisors.engines.protocol import EngineError, RunnerSpec
 from supervisors.ports import PortPool
@@ -32,12 +33,20 @@ class TestProcessEngine(EngineConformance):
             runner_id=runner_id,
             agent_id=f"agent-{runner_id}",
             user_id="user",
-            backend="scripted",
+            user_slug="user",
+            backend=Backend.model_validate(
+                {
+                    "name": "scripted",
+                    "display_name": "Scripted",
+                    "engine": "process",
+                    "command": ["scripted"],
+                    "stop_grace_seconds": grace,
+                }
+            ),
             name=f"scripted-{runner_id}",
             command=command or (sys.executable, "-m", "tests.agents.scripted"),
             home=home,
             spec_hash="hash",
-            stop_grace_seconds=grace,
             env={
                 "SCRIPTED_PORT": "{port}",
                 "SCRIPTED_KEY": "key",

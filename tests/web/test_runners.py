@@ -151,7 +151,7 @@ def test_an_agent_that_is_never_ready_times_out_with_its_last_twenty_lines(clien
 
 def test_the_key_of_a_runner_is_blotted_out_of_what_it_printed(client: httpx.Client) -> None:
     problem = is_problem(client.post("/api/runners/mute/start"), 504)
-    assert "key [key]" in problem["detail"]
+    assert "key [AGENT_STACK_RUNNER_API_KEY]" in problem["detail"]
     assert not re.search(r"[0-9a-f]{64}", problem["detail"])
 
 

@@ -16,7 +16,10 @@ tag_blueprint(blueprint, ["agents"])
 
 
 class AgentInfo(Answer):
-    """An agent and its runner. `state` is the supervisor's, for example `absent`, `probing` or `ready`."""
+    """An agent and its runner.
+
+    `state` is the supervisor's, for example `absent`, `probing` or `ready`; `failure` says why it is `failed`.
+    """
 
     id: str
     user_id: str
@@ -28,6 +31,7 @@ class AgentInfo(Answer):
     updated_at: Seconds
     running: bool
     state: str
+    failure: str
     container_name: str
     host_port: int | None
 
@@ -141,6 +145,7 @@ def _info(agent: Agent) -> AgentInfo:
         updated_at=int(agent.updated_at),
         running=state is State.READY,
         state=str(state),
+        failure=supervisor.why_failed if supervisor else "",
         container_name=container_name(services(), agent),
         host_port=host_port(supervisor),
     )

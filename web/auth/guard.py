@@ -44,12 +44,12 @@ class Guard:
         Raises Unauthenticated for neither or a bad one, Forbidden for a change that a foreign page asks for with
         nothing but the cookie that the browser added.
         """
-        bearer = _bearer(headers)
-        token = bearer or self._cookie(headers)
+        presented = bearer(headers)
+        token = presented or self._cookie(headers)
         if not token:
             raise Unauthenticated("Sign in first, or send `Authorization: Bearer <token>`.")
         caller = self._caller(token, correlation)
-        if not bearer and method not in SAFE_METHODS:
+        if not presented and method not in SAFE_METHODS:
             refuse_foreign_origin(headers)
         return caller
 
@@ -61,7 +61,7 @@ class Guard:
 
     def is_operator(self, headers: Mapping[str, str]) -> bool:
         """Tell whether the command line of this installation is calling."""
-        claims = tokens.read(_bearer(headers), self._settings.operator_key)
+        claims = tokens.read(bearer(headers), self._settings.operator_key)
         return claims is not None and claims["sub"] == tokens.OPERATOR
 
     def _caller(self, token: str, correlation: str) -> Caller:
@@ -80,6 +80,7 @@ def refuse_foreign_origin(headers: Mapping[str, str]) -> None:
         raise Forbidden("This request came from another site's page and was refused.", code="foreign_origin")
 
 
-def _bearer(headers: Mapping[str, str]) -> str:
+def bearer(headers: Mapping[str, str]) -> str:
+    """Return the token of an `Authorization: Bearer` header, "" when there is none."""
     scheme, _, token = headers.get("authorization", "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" else ""

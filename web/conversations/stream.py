@@ -60,19 +60,26 @@ class ConversationSource:
         self._summary = summary
         self._seen = seen if seen and seen.position <= services.log.position else Seen(services.log.position)
         self._events = services.log.subscribe(self._seen.position, f"conversation:{summary.id}")
+        self._heard = services.broadcasts.number
         self._greeted = False
         self._ended_turn = ""
-        self._runner: str | None = None
+        self._runner: tuple[str, str] | None = None
         self._progress: Progress | None = None
 
     async def take(self) -> bytes:
-        """Return what is new."""
+        """Return what is new; nothing comes after the end of the conversation."""
+        return b"" if self.over else await self._news()
+
+    async def _news(self) -> bytes:
         news = b""
         if not self._greeted:
             self._greeted = True
             news += self._frame("hello", {"conversation_id": self._summary.id})
         news += self._runner_status()
         news += await self._logged()
+        if self.over:
+            return news
+        news += self._broadcast()
         live = self._services.turns.live(self._summary.id)
         if live and live.id != self._ended_turn:
             news += self._cold_start() + self._text(live)
@@ -84,11 +91,17 @@ class ConversationSource:
     def _runner_status(self) -> bytes:
         supervisor = self._services.pool.find(self._summary.agent_id)
         state = str(supervisor.state if supervisor else State.ABSENT)
-        if state == self._runner:
+        failure = supervisor.why_failed if supervisor else ""
+        if (state, failure) == self._runner:
             return b""
-        self._runner = state
-        about = {"agent_id": self._summary.agent_id, "backend": self._summary.backend}
+        self._runner = (state, failure)
+        about = {"agent_id": self._summary.agent_id, "backend": self._summary.backend, "failure": failure}
         return self._frame("runner_status", {**about, "state": state, "running": state == State.READY})
+
+    def _broadcast(self) -> bytes:
+        found = self._services.broadcasts.after(self._summary.id, self._heard)
+        self._heard = found[-1].number if found else self._heard
+        return b"".join(self._frame(b.kind, b.payload) for b in found)
 
     async def _logged(self) -> bytes:
         found = await self._events.take()
@@ -104,7 +117,7 @@ class ConversationSource:
                 self._ended_turn = record.event.turn_id
                 self._seen = Seen(record.position)
             self.over = self.over or isinstance(record.event, ConversationDeleted)
-            news += self._frame(kind, payload)
+            news += self._frame(kind, {**payload, "agent_id": self._summary.agent_id})
         self._seen = replace(self._seen, position=self._events.position)
         return news
 
@@ -139,7 +152,8 @@ def described(record: Recorded[Any]) -> tuple[str, dict[str, Any]]:
 
     match event:
         case MessagePosted():
-            return "message", message(event.message_id, event.role, event.content)
+            said = message(event.message_id, event.role, event.content)
+            return "message", {**said, "extra": event.extra or {}}
         case MessagesDropped():
             return "messages_dropped", {"after_message_id": event.after_message_id}
         case ConversationRenamed():

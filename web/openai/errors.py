@@ -5,6 +5,7 @@ from typing import Any
 import orjson
 
 from domain.errors import DomainError
+from web.openai.headers import HeaderList
 from web.problems import status_of
 
 _KINDS = {
@@ -25,8 +26,10 @@ def error_body(message: str, *, status: int, code: str | None = None, param: str
     return orjson.dumps({"error": error})
 
 
-def described(error: DomainError) -> tuple[int, bytes]:
-    """Return status and body for an error of ours."""
+def described(error: DomainError) -> tuple[int, bytes, HeaderList]:
+    """Return status, body and headers for an error of ours."""
     status = status_of(error)
     param = "model" if error.reason == "model_not_found" else None
-    return status, error_body(error.message, status=status, code=error.reason, param=param)
+    after = error.fields.get("retry_after")  # Which the SDKs heed.
+    headers = [(b"retry-after", str(after).encode())] if after else []
+    return status, error_body(error.message, status=status, code=error.reason, param=param), headers

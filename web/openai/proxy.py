@@ -15,7 +15,7 @@ import structlog
 import trio
 
 from domain.backends.adaptation import Adapted, adapt
-from domain.errors import DomainError, EngineFailed
+from domain.errors import OUR_FAULT, DomainError, EngineFailed
 from eventlog.errors import EventLogError
 from supervisors.runners.probe import auth_headers
 from supervisors.runners.run import Run
@@ -194,8 +194,7 @@ class OpenAISurface:
             await self._break_off(exchange, 503, LOG_REFUSED)
         except Exception:
             _logger.exception("proxy_failed")
-            text = "Something went wrong inside agent-stack; its log has the details."
-            await self._break_off(exchange, 500, text)
+            await self._break_off(exchange, 500, OUR_FAULT)
 
     async def _forward(self, exchange: Exchange, caller: Caller, to: Destination, body: bytes) -> None:
         supervisor = self._services.pool.supervise(to.agent)
@@ -242,13 +241,13 @@ class OpenAISurface:
                 await response.aclose()
         await exchange.finish()
 
-    @staticmethod
-    def _adapt(exchange: Exchange, to: Destination, run: Run) -> Adapted:
+    def _adapt(self, exchange: Exchange, to: Destination, run: Run) -> Adapted:
         if to.body is None or not exchange.scope["path"].endswith("/chat/completions"):
             return Adapted({}, None)
         first = to.session not in run.sessions
         run.sessions.add(to.session)
-        return adapt(to.backend, to.body, session=to.session, model_override=to.agent.model, first=first)
+        model = self._services.pool.house.maker.model(to.backend, to.agent)
+        return adapt(to.backend, to.body, session=to.session, model_override=model, first=first)
 
     @staticmethod
     def _url(exchange: Exchange, run: Run) -> httpcore2.URL:
@@ -273,16 +272,18 @@ class OpenAISurface:
             (b"x-request-id", exchange.scope[CORRELATION].encode()),
         ]
 
-    async def _refuse(self, exchange: Exchange, status: int, body: bytes) -> None:
+    async def _refuse(self, exchange: Exchange, status: int, body: bytes, headers: HeaderList) -> None:
         # The rest of the body may still be coming: the connection cannot be used again.
         close = [(b"connection", b"close")] if status == 413 else []
-        await exchange.answer_json(status, body, *close)
+        await exchange.answer_json(status, body, *headers, *close)
 
-    async def _break_off(self, exchange: Exchange, status: int, told: bytes | str) -> None:
+    async def _break_off(
+        self, exchange: Exchange, status: int, told: bytes | str, headers: HeaderList | None = None
+    ) -> None:
         """Tell the client that there is no answer, or no more of it."""
         body = error_body(told, status=status) if isinstance(told, str) else told
         if not exchange.started:
-            await exchange.answer_json(status, body)
+            await exchange.answer_json(status, body, *(headers or []))
         elif exchange.is_event_stream:
             await exchange.break_off(b"data: " + body + b"\n\n")
         else:

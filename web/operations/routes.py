@@ -33,7 +33,7 @@ class Ready(Answer):
 async def healthz() -> Response:
     """Tell that the process answers."""
     names = [b.name for b in services().backends if not b.disabled]
-    return jsonify(Health(ok=True, backends=names, prepull_status={}).model_dump())
+    return jsonify(Health(ok=True, backends=names, prepull_status=dict(services().prepull)).model_dump())
 
 
 @blueprint.get("/readyz")

@@ -71,7 +71,7 @@ export class Chat {
   take(kind, payload) {
     switch (kind) {
       case "runner_status":
-        setAgentState(payload.agent_id, payload.state);
+        setAgentState(payload.agent_id, payload.state, payload.failure);
         break;
       case "message":
         this.add(payload);

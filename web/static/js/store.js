@@ -101,9 +101,9 @@ export async function renameConversation(id, title) {
   conversations.value = conversations.value.map((c) => (c.id === id ? conversation : c));
 }
 
-/** @param {string} agentId @param {string} state */
-export function setAgentState(agentId, state) {
-  agents.value = agents.value.map((a) => (a.id === agentId ? { ...a, state, running: state === "ready" } : a));
+/** @param {string} agentId @param {string} state @param {string} failure why it failed, "" when it did not */
+export function setAgentState(agentId, state, failure) {
+  agents.value = agents.value.map((a) => (a.id === agentId ? { ...a, state, failure, running: state === "ready" } : a));
 }
 
 /** @param {unknown} error show it to the person */

@@ -48,6 +48,7 @@ export function ChatView({ id }) {
           ${conversation && !chat.messages.value.length && !turn && html`<p class="empty">Write the first message below. The agent starts by itself.</p>`}
           ${chat.messages.value.map((m) => html`<${Bubble} key=${m.id} message=${m} />`)}
           ${turn && html`<${Writing} turn=${turn} />`}
+          ${agent?.failure && !turn && last?.status !== "failed" && html`<p class="crash" role="status"><strong>The agent is not running any more.</strong> ${agent.failure} <span class="why">The next message starts it again.</span></p>`}
           ${!turn && last && html`<p class="after">
             ${unanswered && html`<span class="why">${WHY[last.status]}</span>`}
             <button type="button" class="small" onClick=${() => chat.again()}>${retry} ${unanswered ? "Try again" : "Regenerate"}</button>

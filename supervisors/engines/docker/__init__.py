@@ -1,0 +1,1 @@
+"""The Docker engine: an agent as a hardened container."""

@@ -1,0 +1,1 @@
+"""Homes: the folders in which agents keep their files."""
