@@ -1,7 +1,8 @@
 """Run the demo agent: `python -m images.demo`.
 
 Settings, by environment:
-DEMO_PORT            port on the loopback address (default 8900)
+DEMO_PORT            port to listen on (default 8900)
+DEMO_HOST            address to listen on (default 127.0.0.1; its image sets 0.0.0.0)
 DEMO_API_KEY         key that requests must present as Bearer; none is asked for when it is empty
 DEMO_BOOT_SECONDS    listen only so long after the start, as an agent that boots slowly (default 0)
 DEMO_WORDS_PER_SECOND  speed of a streamed answer; 0 is as fast as it goes (default 40)
@@ -33,7 +34,7 @@ async def main() -> None:
         words_per_second=float(os.environ.get("DEMO_WORDS_PER_SECOND", "40")),
     )
     config = Config()
-    config.bind = [f"127.0.0.1:{os.environ.get('DEMO_PORT', '8900')}"]
+    config.bind = [f"{os.environ.get('DEMO_HOST', '127.0.0.1')}:{os.environ.get('DEMO_PORT', '8900')}"]
     config.graceful_timeout = 2
     config.keep_alive_timeout = 75
     stop = trio.Event()

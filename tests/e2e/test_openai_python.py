@@ -159,6 +159,7 @@ def test_any_other_path_passes_byte_for_byte(user: Person, method: str) -> None:
     answer = user.http.request(
         method, "/v1/some/p%2Fath%20x?q=a%20b&q=+&z=", content=body, headers={**user.bearer, "x-mine": "kept"}
     )
+    assert answer.is_success, answer.text
     seen = answer.json()
     assert seen["body"].encode("latin-1") == body
     assert (seen["method"], seen["path"], seen["query"]) == (method, "/v1/some/p%2Fath%20x", "q=a%20b&q=+&z=")

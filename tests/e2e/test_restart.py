@@ -168,6 +168,8 @@ def test_a_runner_whose_definition_changed_is_replaced(
             pid = user.pid()
             first.kill()
             second = Server(tmp_path, backends=[after], env=KEEP)
+            second.env |= {k: first.env[k] for k in ("ROUTER_PORT", "BACKEND_PORT_START", "BACKEND_PORT_END")}
+            second.port = first.port  # Else the address that agents are told would be another, too.
             with second:
                 assert not is_running(pid)
                 assert [e["payload"]["reason"] for e in events(second, "runner.stopped")] == ["orphaned"]

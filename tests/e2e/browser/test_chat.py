@@ -6,6 +6,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.e2e.browser.conftest import ask, sign_in, sign_up
+from tests.harness.processes import runner_processes
 from tests.harness.server import Server
 
 pytestmark = pytest.mark.browser
@@ -118,3 +119,21 @@ def test_hostile_markdown_does_nothing(stack: Server, new_page: NewPage) -> None
     assert quoted.locator("[onerror]").count() == 0
     assert quoted.locator("a[href^=javascript]").count() == 0
     assert page.title() == "agent-stack"
+
+
+def test_the_page_tells_that_a_runner_has_died_and_the_next_message_starts_another(
+    stack: Server, new_page: NewPage
+) -> None:
+    page = new_page()
+    sign_up(page, stack, "ida@example.org")
+    page.get_by_role("main").get_by_role("button", name="New chat").click()
+    ask(page, "Hello")
+    expect(page.get_by_role("button", name="Regenerate")).to_be_visible()
+    (runner,) = runner_processes(stack)
+    runner.kill()
+    told = page.locator(".crash")
+    expect(told).to_contain_text("killed by signal 9")
+    page.screenshot(path=stack.folder / "crash.png")
+    ask(page, "Still there?")
+    expect(page.locator(".message.assistant")).to_have_count(2)
+    expect(told).to_have_count(0)
