@@ -1,9 +1,11 @@
 """Write the parts of the documentation that come from the program: `python docs/generate.py`.
 
-Whole files: docs/configuration.md, docs/cli.md and .env.example. In docs/http-api.md and docs/operations.md, what
-stands between `<!-- generated -->` and `<!-- end -->`. A test fails when any of them is out of date.
+Whole files: docs/configuration.md, docs/cli.md, .env.example and seeds/backends.schema.json. In docs/http-api.md,
+docs/operations.md and docs/backends.md, what stands between `<!-- generated -->` and `<!-- end -->`.
+A test fails when any of them is out of date.
 """
 
+import json
 import re
 import sys
 import tempfile
@@ -14,10 +16,14 @@ from typing import Any
 import click
 import trio
 from prometheus_client import REGISTRY
+from pydantic.fields import FieldInfo
 
 from agentstack.cli import cli
 from agentstack.root import open_stack
 from agentstack.settings import Settings
+from domain.backends.container import ContainerOptions
+from domain.backends.definition import Backend
+from domain.backends.registry import json_schema
 from web.app import make_app
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -32,6 +38,7 @@ SECRETS = (
     "secret that is set must have at least 32 random characters."
 )
 HIDDEN_METRIC = re.compile(r"^(python|process)_")
+SIZES = {"memory", "shm_size", "log_max_size"}
 Openapi = dict[str, Any]
 
 
@@ -114,11 +121,36 @@ def metrics_table(metrics: list[tuple[str, str, str]]) -> str:
     return "\n".join(rows)
 
 
-def between_marks(path: Path, table: str) -> str:
-    """Return a file's text with what is generated in it made anew."""
+def keys_table(*, container: bool) -> str:
+    """Return the table of the keys of a backend: those of its container, or all the others."""
+    rows = ["| key | default | meaning |", "| --- | --- | --- |"]
+    for name, field in Backend.model_fields.items():
+        if (name in ContainerOptions.model_fields) is container:
+            meaning = " ".join((field.description or "").split())
+            rows.append(f"| `{name}` | {_default(name, field)} | {meaning} |")
+    return "\n".join(rows)
+
+
+def _default(name: str, field: FieldInfo) -> str:
+    value = field.default
+    if field.is_required() or value in (None, "", (), {}):
+        return "required" if field.is_required() else ""
+    if name in SIZES:
+        return f"`{value // 2**20}m`"
+    return f"`{json.dumps(value)}`"
+
+
+def schema() -> str:
+    """Return seeds/backends.schema.json."""
+    return json.dumps(json_schema(), indent=2) + "\n"
+
+
+def between_marks(path: Path, *tables: str) -> str:
+    """Return a file's text with what is generated in it made anew: the first table between the first marks."""
+    made = iter(tables)
     text = path.read_text(encoding="utf-8")
     return re.sub(
-        r"(<!-- generated -->\n).*?(<!-- end -->)", lambda m: f"{m[1]}{table}\n{m[2]}", text, flags=re.DOTALL
+        r"(<!-- generated -->\n).*?(<!-- end -->)", lambda m: f"{m[1]}{next(made)}\n{m[2]}", text, flags=re.DOTALL
     )
 
 
@@ -130,6 +162,10 @@ def pages() -> dict[Path, str]:
         docs / "configuration.md": settings_table(),
         docs / "cli.md": cli_pages(),
         ROOT / ".env.example": env_example(),
+        ROOT / "seeds" / "backends.schema.json": schema(),
+        docs / "backends.md": between_marks(
+            docs / "backends.md", keys_table(container=False), keys_table(container=True)
+        ),
         docs / "http-api.md": between_marks(docs / "http-api.md", routes_table(document)),
         docs / "operations.md": between_marks(docs / "operations.md", metrics_table(metrics)),
     }

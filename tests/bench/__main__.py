@@ -1,7 +1,8 @@
 """Run every measurement."""
 
-from tests.bench import bench_log, bench_router, bench_start
+from tests.bench import bench_containers, bench_log, bench_router, bench_start
 
 bench_log.main()
 bench_start.main()
 bench_router.main()
+bench_containers.main()

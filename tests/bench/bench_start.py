@@ -105,7 +105,7 @@ from agentstack.settings import load_settings
 imported = time.perf_counter()
 async def main():
     async with open_stack(load_settings()) as stack:
-        await stack.services.pool.reconcile()
+        await stack.services.pool.begin()
         ready = time.perf_counter()
         print(json.dumps({"open": ready - imported, "position": stack.services.log.position}))
 trio.run(main)
