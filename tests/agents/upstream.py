@@ -3,6 +3,7 @@
 Run it in a thread with `with Upstream() as upstream:`; its answer is the question in capitals.
 """
 
+import json
 import re
 import threading
 from contextlib import aclosing
@@ -20,7 +21,8 @@ class Upstream:
     """Serves POST .../chat/completions on a free port. `requests` are the bodies that came in, oldest first.
 
     With `refusal`, an HTTP status, it refuses them all; with DOWN it hangs up on them. The message `run: <command>`
-    is answered with a call of the agent's shell tool, whichever of its tools has a `command`.
+    is answered with a call of the agent's shell tool, whichever of its tools has a `command`; `call: <tool> <JSON>`
+    with a call of that tool.
     """
 
     def __init__(self, host: str = "127.0.0.1") -> None:
@@ -81,11 +83,11 @@ class Upstream:
             return
         messages = _without_asides(body["messages"])
         text = _question(messages)
-        _, asked, command = text.partition("run: ")
+        call = _wanted_call(text, body)
         last = messages[-1]
         await wire.start(200, EVENT_STREAM)
-        if asked and last["role"] != "tool":
-            await wire.data(tool_call_chunk(_shell(body), {"command": command.partition("\n")[0]}))
+        if call and last["role"] != "tool":
+            await wire.data(tool_call_chunk(*call))
             await wire.data(chunk(reason="tool_calls"))
         else:
             said = f"the tool said {last['content']}" if last["role"] == "tool" else text.upper()
@@ -95,6 +97,16 @@ class Upstream:
         await wire.data(usage_chunk())
         await wire.data(DONE)
         await wire.finish()
+
+
+def _wanted_call(text: str, body: dict[str, Any]) -> tuple[str, dict[str, Any]] | None:
+    """Return the tool that the user wants called and its arguments, None when it is none."""
+    _, asked, command = text.partition("run: ")
+    if asked:
+        return _shell(body), {"command": command.partition("\n")[0]}
+    _, asked, wanted = text.partition("call: ")
+    name, _, arguments = wanted.partition("\n")[0].partition(" ")
+    return (name, json.loads(arguments)) if asked else None
 
 
 def _shell(body: dict[str, Any]) -> str:
