@@ -30,6 +30,7 @@ check: setup ## Lint, types and import contracts
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/bandit -q -c pyproject.toml -r agentstack domain eventlog images projections supervisors web
 	npx --no-install tsc --project web/tsconfig.json
 
 bench: setup ## Measure; every figure in the documentation comes from here

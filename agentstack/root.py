@@ -1,8 +1,6 @@
 """The composition root: makes every part, starts them in order and stops them in reverse."""
 
 import gc
-import hashlib
-import hmac
 import os
 import secrets
 import signal
@@ -20,107 +18,59 @@ import structlog
 import trio
 from prometheus_client import REGISTRY
 
+from agentstack.backups.schedule import keep_backups
+from agentstack.checkpoints import signer
+from agentstack.declaration import backends_path, load_backends
+from agentstack.engines import callback_urls, make_engines
 from agentstack.settings import Settings, kept_secret
-from domain.backends.registry import Backends, BackendsFileError, parse_backends
+from agentstack.vaults import open_own_vault
 from domain.catalogue import EVENT_TYPES
+from domain.sessions.events import SessionOpened, SessionRevoked
+from domain.users.events import UserDeleted
 from eventlog.codec import EventMapper
 from eventlog.envelope import Origin, Recorded
-from eventlog.log import open_log
-from projections.views import open_views
+from eventlog.errors import ReadOnlyError, VaultIncompleteError
+from eventlog.log import EventLog, open_log
+from eventlog.read_only import open_read_only
+from eventlog.vault import Vault
+from projections.rebuilding import Rebuilder
+from projections.search import Search
+from projections.views import Views, open_views
+from supervisors.admission import Admission
 from supervisors.broadcasts import Broadcasts
 from supervisors.commands.accounts import Accounts
 from supervisors.commands.agents import AgentCommands
 from supervisors.commands.conversations import ConversationCommands
-from supervisors.engines.docker.container import HOST_NAME
+from supervisors.commands.deletion import Deletion
+from supervisors.commands.invites import Invites
+from supervisors.commands.keys import Keys
+from supervisors.commands.tokens import Tokens
+from supervisors.disk import Disk
 from supervisors.engines.docker.engine import DockerEngine
 from supervisors.engines.docker.prepull import Prepull
-from supervisors.engines.process import ProcessEngine
-from supervisors.engines.protocol import Engine
 from supervisors.homes.home import Homes
-from supervisors.ports import PortPool
 from supervisors.runners.gate import StartGate
 from supervisors.runners.house import House
 from supervisors.runners.identity import RunnerMaker
 from supervisors.runners.pool import RunnerPool
+from supervisors.runners.room import Room
 from supervisors.signals import Signals
 from supervisors.turns.turns import Turns
+from supervisors.usage import UsageMeter
 from web.app import make_app
 from web.asgi import Front
 from web.auth.guard import Guard
 from web.openai.proxy import OpenAISurface
 from web.operations.metrics import StackCollector
 from web.server import serve_http
-from web.services import SHUTDOWN, Lifecycle, Services, WebSettings
+from web.services import COMMITS, SHUTDOWN, Lifecycle, Services, WebSettings
 
-_ROOT = Path(__file__).resolve().parent.parent
-SEEDS, IMAGES = _ROOT / "seeds", _ROOT / "images"
 GIL_SWITCH_SECONDS = 0.0005
 """The writer thread gets its turn ten times sooner than by default, which halves the latency of an append."""
 _CUT_SECONDS = 3.0
 """How long proxied streams have to say goodbye once they are cut."""
 
 _logger = structlog.get_logger("agentstack")
-
-
-def backends_path(settings: Settings) -> Path:
-    """Return the file in which the backends are declared."""
-    return settings.backends_config_path or SEEDS / "backends.json"
-
-
-def build_folders(settings: Settings) -> tuple[Path, ...]:
-    """Return where the Dockerfiles of agents are: beside the admin's own declaration, then ours."""
-    return (backends_path(settings).absolute().parent / "images", IMAGES)
-
-
-def load_backends(settings: Settings) -> Backends:
-    """Read the declared backends. Raises BackendsFileError."""
-    return read_backends(backends_path(settings))
-
-
-def read_backends(path: Path) -> Backends:
-    """Read a backends file. Raises BackendsFileError."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise BackendsFileError(f"{path}: cannot be read: {error}. Check BACKENDS_CONFIG_PATH.") from None
-    return parse_backends(text, str(path))
-
-
-@dataclass(frozen=True, slots=True)
-class Engines:
-    """The engines there are."""
-
-    process: ProcessEngine
-    docker: DockerEngine
-
-    def by_name(self) -> dict[str, Engine]:
-        """Return the engines by the name under which backends ask for them."""
-        return {engine.name: engine for engine in (self.process, self.docker)}
-
-
-def make_engines(settings: Settings, secret: bytes) -> Engines:
-    """Return the engines; none of them does anything before it is used. `secret` is the installation's."""
-    folder = settings.stack_data_root.absolute()
-    ports = PortPool(settings.backend_port_start, settings.backend_port_end)
-    docker = DockerEngine(
-        host=settings.docker_host,
-        instance=hmac.new(secret, b"docker-label", hashlib.sha256).hexdigest()[:16],
-        data_root=folder,
-        host_root=settings.host_stack_root,
-        ports=ports,
-        network_pool=settings.runner_network_pool,
-        pull_seconds=settings.backend_pull_timeout,
-    )
-    return Engines(ProcessEngine(folder / "runners", ports), docker)
-
-
-def callback_urls(settings: Settings) -> dict[str, str]:
-    """Return where agents reach this server, by engine."""
-    own = settings.agent_stack_callback_url
-    return {
-        ProcessEngine.name: own or settings.address,
-        DockerEngine.name: own or f"http://{HOST_NAME}:{settings.router_port}",
-    }
 
 
 def prepare_folder(settings: Settings) -> Path:
@@ -138,6 +88,7 @@ class Stack:
 
     settings: Settings
     services: Services
+    vault: Vault
     guard: Guard
     openai: OpenAISurface
     prepull: Prepull
@@ -162,10 +113,11 @@ class Stack:
 
 
 @asynccontextmanager
-async def open_stack(settings: Settings) -> AsyncIterator[Stack]:
+async def open_stack(settings: Settings, *, read_only: bool = False) -> AsyncIterator[Stack]:
     """Put everything together on the data folder, and take it apart again afterwards.
 
-    Raises the errors of the log (`eventlog.errors`), SettingsError and BackendsFileError.
+    With `read_only` nothing is appended, started or stopped. Raises the errors of the log (`eventlog.errors`),
+    SettingsError and BackendsFileError.
     """
     folder = prepare_folder(settings)
     backends = load_backends(settings)
@@ -174,21 +126,29 @@ async def open_stack(settings: Settings) -> AsyncIterator[Stack]:
     jwt_secret = settings.jwt_secret or kept_secret(folder, "jwt")
     signals = Signals()
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=50)
+    vault = await trio.to_thread.run_sync(open_own_vault, settings, folder)
     async with (
-        open_log(folder, EventMapper(EVENT_TYPES)) as log,
-        open_views(folder, log) as views,
+        _closing(vault),
+        _open_log(folder, EventMapper(EVENT_TYPES, vault), read_only=read_only) as log,
+        _open_agreed(vault, log, folder, read_only=read_only) as views,
         httpx.AsyncClient(trust_env=False, follow_redirects=False, limits=limits) as client,
         trio.open_nursery() as nursery,
     ):
-        log.listen(partial(_wake_conversations, signals))
+        log.listen(partial(_wake_watchers, signals))
         house = House(
             log=log,
             views=views,
             backends=backends,
             engines=engines.by_name(),
-            maker=RunnerMaker(data_root=folder, secret=instance_secret, callback_urls=callback_urls(settings)),
+            maker=RunnerMaker(
+                views=views,
+                data_root=folder,
+                secret=instance_secret,
+                callback_urls=callback_urls(settings),
+            ),
             homes=Homes(backends_path(settings).absolute().parent),
             gate=StartGate(settings.max_parallel_starts),
+            room=Room(most=settings.max_runners, most_per_user=settings.max_runners_per_user),
             client=client,
             signals=signals,
             startup_timeout=settings.backend_startup_timeout,
@@ -197,8 +157,26 @@ async def open_stack(settings: Settings) -> AsyncIterator[Stack]:
             most_idle=settings.max_idle_seconds,
         )
         conversations = ConversationCommands(log, views)
+        search = Search(views, conversations.state)
+        log.listen(search.follow)
         prepull = Prepull(engines.docker.images)
         pool = RunnerPool(house, nursery)
+        usage = UsageMeter(log, views)
+        admission = Admission(usage, per_minute=settings.requests_per_minute, at_once=settings.answers_at_once)
+        turns = Turns(pool, conversations, nursery, admission=admission, usage=usage)
+        accounts = Accounts(log, views, vault, instance_secret, session_seconds=settings.jwt_ttl_seconds)
+        broadcasts = Broadcasts(signals.notify)
+        deletion = Deletion(
+            log=log,
+            views=views,
+            vault=vault,
+            accounts=accounts,
+            pool=pool,
+            turns=turns,
+            broadcasts=broadcasts,
+            usage=usage,
+            users=folder / "users",
+        )
         web_settings = WebSettings(
             jwt_secret=jwt_secret,
             jwt_seconds=settings.jwt_ttl_seconds,
@@ -207,6 +185,12 @@ async def open_stack(settings: Settings) -> AsyncIterator[Stack]:
             allow_signup=settings.allow_signup,
             invite_code=settings.invite_code,
             operator_key=kept_secret(folder, "operator"),
+            sign_ins_per_address=settings.sign_ins_per_address,
+            sign_ins_per_account=settings.sign_ins_per_account,
+            trusted_proxies=settings.trusted_proxies,
+            cors_origins=frozenset(settings.cors_origins),
+            private_upstreams=settings.private_upstreams,
+            read_only=read_only,
             max_agents=settings.max_agents_per_backend,
             max_body=settings.max_body_mib * 1024 * 1024,
         )
@@ -216,27 +200,90 @@ async def open_stack(settings: Settings) -> AsyncIterator[Stack]:
             views=views,
             backends=backends,
             pool=pool,
-            turns=Turns(pool, conversations, nursery),
-            accounts=Accounts(log, views, instance_secret, session_seconds=settings.jwt_ttl_seconds),
+            turns=turns,
+            admission=admission,
+            usage=usage,
+            accounts=accounts,
+            tokens=Tokens(log, views),
+            invites=Invites(log, views),
+            keys=Keys(log, views, backends, pool),
+            deletion=deletion,
+            search=search,
+            rebuilder=Rebuilder(log, views, nursery),
+            signer=await trio.to_thread.run_sync(signer, folder, log.reader),
+            disk=Disk(folder),
             agents=AgentCommands(log, views, most=settings.max_agents_per_backend),
             conversations=conversations,
             signals=signals,
-            broadcasts=Broadcasts(signals.notify),
+            broadcasts=broadcasts,
             lifecycle=Lifecycle(),
             prepull=prepull.status,
         )
-        guard = Guard(web_settings, views)
-        stack = Stack(settings, services, guard, OpenAISurface(services, guard), prepull)
+        guard = Guard(web_settings, views, usage)
+        if read_only:
+            pool.refuse(str(ReadOnlyError()).capitalize() + ".", code="read_only")
+        stack = Stack(settings, services, vault, guard, OpenAISurface(services, guard), prepull)
         collector = StackCollector(services, stack.openai.statistics)
         REGISTRY.register(collector)
         try:
             yield stack
         finally:
             REGISTRY.unregister(collector)
+            search.close()
             with trio.CancelScope(shield=True):
                 await stack.openai.aclose()
-                await pool.aclose(stop_runners=settings.stop_runners_on_exit)
+                if not read_only:
+                    await pool.aclose(stop_runners=settings.stop_runners_on_exit)
+                    await usage.flush()
             nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def _closing(vault: Vault) -> AsyncIterator[None]:
+    try:
+        yield
+    finally:
+        vault.close()
+
+
+@asynccontextmanager
+async def _open_log(folder: Path, mapper: EventMapper, *, read_only: bool) -> AsyncIterator[EventLog]:
+    opened = open_read_only(folder, mapper, _is_sign_in) if read_only else open_log(folder, mapper)
+    async with opened as log:
+        yield log
+
+
+def _is_sign_in(event: object) -> bool:
+    return isinstance(event, SessionOpened | SessionRevoked)
+
+
+@asynccontextmanager
+async def _open_agreed(vault: Vault, log: EventLog, folder: Path, *, read_only: bool) -> AsyncIterator[Views]:
+    """Open the read models once vault and log agree: before, rows could look like those of deleted users.
+
+    An earlier state of a log does not agree with its vault: who was deleted since has no key.
+    """
+    if not read_only:
+        await _agree(vault, log)
+    async with open_views(folder, log, vault) as views:
+        yield views
+
+
+async def _agree(vault: Vault, log: EventLog) -> None:
+    """Give a key to users whose accounts are older than the vault; refuse a vault that has lost a key.
+
+    Raises VaultIncompleteError: without the key, what its user wrote would silently count as erased.
+    """
+    streams = await trio.to_thread.run_sync(log.reader.streams, "user:", -1)
+    for user_id in (stream.partition(":")[2] for stream, *_ in streams):
+        if user_id in vault:
+            continue
+        events = await log.read_stream(f"user:{user_id}")
+        if isinstance(events[-1].event, UserDeleted):
+            continue
+        if any(record.erased for record in events):
+            raise VaultIncompleteError(user_id)
+        await trio.to_thread.run_sync(vault.create, user_id)
 
 
 async def first_admin(stack: Stack) -> str:
@@ -257,21 +304,24 @@ async def first_admin(stack: Stack) -> str:
     return services.lifecycle.setup_token
 
 
-async def serve(settings: Settings) -> None:
+async def serve(settings: Settings, *, read_only: bool = False) -> None:
     """Run the server until it is told to stop (SIGTERM or SIGINT)."""
     sys.setswitchinterval(GIL_SWITCH_SECONDS)
     for notice in settings.notices:
         _logger.warning("notice", text=notice)
     # Around everything: a second signal must not end the process while it is closing its files.
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-        async with open_stack(settings) as stack:
-            await _serve_stack(stack, signals)
+        async with open_stack(settings, read_only=read_only) as stack:
+            await _serve_stack(stack, signals, read_only=read_only)
 
 
-async def _serve_stack(stack: Stack, signals: AsyncIterator[int]) -> None:
-    await stack.services.turns.close_interrupted()
-    await stack.services.pool.begin()
-    token = await first_admin(stack)
+async def _serve_stack(stack: Stack, signals: AsyncIterator[int], *, read_only: bool) -> None:
+    token = ""
+    if not read_only:
+        await stack.services.turns.close_interrupted()
+        await stack.services.deletion.finish_interrupted()
+        await stack.services.pool.begin()
+        token = await first_admin(stack)
     stop = trio.Event()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_stop_on_signal, signals, stop)
@@ -287,13 +337,20 @@ async def _serve_stack(stack: Stack, signals: AsyncIterator[int]) -> None:
             )
         )
         stack.services.lifecycle.ready = True
-        if stack.settings.backend_prepull_at_startup:
-            for backend in stack.services.backends:
-                if backend.engine == DockerEngine.name and not backend.disabled:
-                    nursery.start_soon(stack.prepull.fetch, backend)
         gc.freeze()  # What is there by now stays: the collector need not look at it again and again.
         nursery.start_soon(_close_down_when, stack, stop)
+        if not read_only:
+            _start_housekeeping(stack, nursery)
         _announce(stack.settings, token)
+
+
+def _start_housekeeping(stack: Stack, nursery: trio.Nursery) -> None:
+    nursery.start_soon(stack.services.usage.run)
+    nursery.start_soon(keep_backups, stack.settings)
+    if stack.settings.backend_prepull_at_startup:
+        for backend in stack.services.backends:
+            if backend.engine == DockerEngine.name and not backend.disabled:
+                nursery.start_soon(stack.prepull.fetch, backend)
 
 
 async def _serve_then_close_down(
@@ -313,7 +370,8 @@ async def _stop_on_signal(signals: AsyncIterator[int], stop: trio.Event) -> None
         stop.set()
 
 
-def _wake_conversations(signals: Signals, records: Sequence[Recorded[Any]]) -> None:
+def _wake_watchers(signals: Signals, records: Sequence[Recorded[Any]]) -> None:
+    signals.notify(COMMITS)
     for stream in {r.stream for r in records}:
         kind, _, id_ = stream.partition(":")
         if kind == "conversation":

@@ -1,17 +1,19 @@
 """Settings, from the environment and a `.env` file, checked at start: every mistake in one message."""
 
 import os
+import re
 import secrets as random
 from functools import cached_property
-from ipaddress import IPv4Network, ip_address
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, ValidationError, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from domain.errors import DomainError
-from domain.users.rules import check_password, normal_email
+from domain.users.passwords import check_password
+from domain.users.rules import normal_email
 from supervisors.engines.docker.networks import PREFIX_LENGTH
 
 HOW_TO_MAKE_ONE = 'python3 -c "import secrets; print(secrets.token_urlsafe(48))"'
@@ -55,6 +57,28 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[int, Field(ge=0)]
 
 
+def _networks(value: Any) -> Any:
+    return tuple(ip_network(part) for part in _parts(value)) if isinstance(value, str) else value
+
+
+def _origins(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    parts = _parts(value)
+    wrong = [p for p in parts if not re.fullmatch(r"https?://[^/\s*]+", p)]
+    if wrong:
+        raise ValueError(f"{wrong[0]!r} is not an origin such as https://chat.example.org")
+    return parts
+
+
+def _parts(value: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in value.split(",") if part.strip())
+
+
+Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_networks)]
+Origins = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_origins)]
+
+
 class Settings(BaseSettings):
     """Every setting. The environment variable has the field's name in upper case; empty means not set."""
 
@@ -72,6 +96,15 @@ class Settings(BaseSettings):
         "127.0.0.1", description="Address to listen on; 0.0.0.0 for all."
     )
     router_port: Port = Field(18000, description="Port to listen on.")
+    agent_stack_master_key: Secret = Field(
+        "",
+        repr=False,
+        description="Master key of the vault, which encrypts what users write. Made and kept in the data folder "
+        "when not set.",
+    )
+    agent_stack_master_key_file: Path | None = Field(
+        None, description="File that holds the master key, instead of the variable."
+    )
     jwt_secret: Secret = Field(
         "", repr=False, description="Signs sign-ins. Made and kept in the data folder when not set."
     )
@@ -87,6 +120,35 @@ class Settings(BaseSettings):
     bootstrap_admin_email: str = Field("", description="Makes this admin at the first start, with the next one.")
     bootstrap_admin_password: str = Field("", repr=False, description="The first admin's password.")
     bootstrap_admin_name: str = Field("", description="The first admin's name.")
+    trusted_proxies: Networks = Field(
+        (),
+        description="Addresses or networks, with commas, of reverse proxies whose X-Forwarded-For is believed.",
+    )
+    cors_origins: Origins = Field(
+        (), description="Origins, divided by commas, whose pages may use /v1 with an API token."
+    )
+    sign_ins_per_address: Seconds = Field(
+        30, description="How many sign-ins and sign-ups one address may try in a minute; 0: any number."
+    )
+    sign_ins_per_account: Seconds = Field(
+        10, description="How many wrong passwords may be tried for one account in ten minutes; 0: any number."
+    )
+    requests_per_minute: Seconds = Field(
+        600, description="How many answers a user may ask for in a minute; 0: any number."
+    )
+    answers_at_once: Seconds = Field(
+        64, description="How many answers a user may have written at a time; 0: any number."
+    )
+    max_runners: Seconds = Field(
+        0, description="How many runners there may be altogether; the others queue. 0: any number."
+    )
+    max_runners_per_user: Seconds = Field(
+        0, description="How many runners one user may have at a time; 0: any number."
+    )
+    private_upstreams: bool = Field(
+        False,
+        description="Whether all users, not only the admin, may test connections to models at private addresses.",
+    )
     default_idle_seconds: Seconds = Field(
         600, description="How long a runner idles before it is stopped; 0: for ever."
     )
@@ -132,6 +194,12 @@ class Settings(BaseSettings):
     stop_runners_on_exit: bool = Field(
         False, description="Stop runners at shutdown instead of adopting them later."
     )
+    backup_folder: Path | None = Field(None, description="Where backups are made on a schedule; none when not set.")
+    backup_every_hours: Annotated[float, Field(gt=0)] = Field(24, description="How often backups are made there.")
+    backup_keep: Annotated[int, Field(ge=1)] = Field(7, description="How many of them are kept.")
+    backup_passphrase_file: Path | None = Field(
+        None, description="File with the passphrase that encrypts backups; they are not encrypted when not set."
+    )
     reaper_interval_seconds: int | None = Field(
         None, description="No longer needed: every runner has its own idle timer. Accepted and ignored."
     )
@@ -153,6 +221,8 @@ class Settings(BaseSettings):
             mistakes.append("MIN_IDLE_SECONDS is above MAX_IDLE_SECONDS")
         if self.backend_port_start <= self.router_port <= self.backend_port_end:
             mistakes.append("ROUTER_PORT lies between BACKEND_PORT_START and BACKEND_PORT_END")
+        if self.agent_stack_master_key and self.agent_stack_master_key_file:
+            mistakes.append("set AGENT_STACK_MASTER_KEY or AGENT_STACK_MASTER_KEY_FILE, not both")
         if bool(self.bootstrap_admin_email) != bool(self.bootstrap_admin_password):
             mistakes.append("set BOOTSTRAP_ADMIN_EMAIL and BOOTSTRAP_ADMIN_PASSWORD together, or neither")
         elif self.bootstrap_admin_email:
@@ -207,6 +277,29 @@ def load_settings(**overrides: Any) -> Settings:
         raise SettingsError("The settings cannot be used:\n" + "\n".join(lines)) from None
 
 
+MASTER = "master"
+
+
+def master_key(settings: Settings, folder: Path) -> str:
+    """Return the master key: from the environment, from a file, else the one kept in the data folder.
+
+    Raises SettingsError.
+    """
+    if settings.agent_stack_master_key:
+        return settings.agent_stack_master_key
+    if settings.agent_stack_master_key_file:
+        return read_key_file(settings.agent_stack_master_key_file, "AGENT_STACK_MASTER_KEY_FILE")
+    return kept_secret(folder, MASTER)
+
+
+def read_key_file(path: Path, setting: str) -> str:
+    """Return the key in a file. Raises SettingsError when there is none that is good enough."""
+    try:
+        return _strong(path.read_text(encoding="utf-8").strip() or "-")
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"{setting}: {path}: {error}") from None
+
+
 def kept_secret(folder: Path, name: str) -> str:
     """Return a secret of the installation, made at first use and kept in `folder/secrets` with mode 0600."""
     path = folder / "secrets" / name
@@ -218,7 +311,7 @@ def kept_secret(folder: Path, name: str) -> str:
         if len(value) < MIN_SECRET:
             raise SettingsError(
                 f"The kept secret {path} is damaged. Restore it from a backup, or delete it for a new one: "
-                "everybody then has to sign in again."
+                "what depends on it then has to be done anew."
             ) from None
         return value
     value = random.token_urlsafe(48)

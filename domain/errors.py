@@ -60,6 +60,12 @@ class TooLarge(DomainError):
     code = "too_large"
 
 
+class TooMany(DomainError):
+    """Somebody asks for more than they may have, or too often. The field `retry_after` tells when to come again."""
+
+    code = "too_many"
+
+
 class Unavailable(DomainError):
     """It cannot be done now: disabled, shutting down, or the engine is away."""
 

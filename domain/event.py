@@ -12,6 +12,8 @@ class Event(BaseModel):
     ``class_version`` counts the shapes the payload has had. When it rises to N, the class gains a static
     method ``upcast_v<N-1>_v<N>(state: dict)`` that mends an old payload in place; the log calls it on read.
     ``SECRET`` names the fields that no tool may print: they are masked wherever an event is shown.
+    ``PRIVATE`` names the fields that are encrypted in the log under the key of the user whom they belong to,
+    and can no longer be read once that user was deleted: they then hold their default, or "".
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -19,3 +21,4 @@ class Event(BaseModel):
     TOPIC: ClassVar[str]
     class_version: ClassVar[int] = 1
     SECRET: ClassVar[frozenset[str]] = frozenset()
+    PRIVATE: ClassVar[frozenset[str]] = frozenset()

@@ -18,9 +18,10 @@ GENESIS = bytes(32)
 def link(previous: bytes, records: Iterable[StoredRecord]) -> bytes:
     """Return the hash of a commit that follows the one with hash `previous`.
 
-    A record counts with all its columns but the payload.
+    A record counts with all its columns but the payload; the owner only where there is one, since logs of before
+    had no such column.
     """
-    rows = [(*r[:4], *r[5:9], r.digest.hex()) for r in records]
+    rows = [(*r[:4], *r[5:9], r.digest.hex(), *((r.owner,) if r.owner else ())) for r in records]
     return sha256(previous + orjson.dumps(rows)).digest()
 
 

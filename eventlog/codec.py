@@ -1,6 +1,12 @@
-"""Events to stored bytes and back."""
+"""Events to stored bytes and back.
+
+A payload is the event as JSON. Where the event's class names `PRIVATE` fields and there is a vault, those are left
+out of it and follow it encrypted: `JSON NUL owner NUL sealed JSON`. (JSON never holds a NUL.) Whoever cannot
+decrypt them reads the event all the same, with blanks in their place.
+"""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, cast
 
@@ -10,7 +16,8 @@ from eventsourcing.utils import TopicError, register_topic, resolve_topic
 from pydantic import BaseModel
 
 from eventlog.envelope import ERASED, LoggableEvent, Origin, Recorded, StoredRecord
-from eventlog.errors import UnknownEventError
+from eventlog.errors import BrokenSealError, UnknownEventError
+from eventlog.vault import Vault
 
 
 class OrjsonTranscoder(Transcoder):
@@ -31,37 +38,79 @@ def _as_json(value: object) -> object:
     raise TypeError(f"an event cannot hold a {type(value).__name__}")
 
 
+_NUL = b"\0"
+
+
+class _Erased(dict[str, Any]):
+    """An old payload whose private part is gone: where a step up asks for what was in there, it finds a blank."""
+
+    def __missing__(self, key: str) -> str:
+        return ""
+
+    def pop(self, key: str, *default: Any) -> Any:
+        """Return a blank instead of raising."""
+        return super().pop(key, *(default or ("",)))
+
+
+@dataclass(frozen=True, slots=True)
+class Private:
+    """The private fields of an event class, and the JSON that stands for them once they cannot be read."""
+
+    names: frozenset[str]
+    blanks: bytes
+
+    @classmethod
+    def of(cls, event_type: type[Any]) -> "Private":
+        """Return those of a class. A blank is the field's default, "" where it has none."""
+        fields = {name: event_type.model_fields[name] for name in event_type.PRIVATE}
+        blanks = {n: "" if f.is_required() else f.get_default(call_default_factory=True) for n, f in fields.items()}
+        return cls(frozenset(fields), orjson.dumps(blanks))
+
+
 class EventMapper(Mapper[str]):
     """The library's mapper, taught pydantic: topics and upcasting are its, the envelope is ours.
 
     `event_types` are all the events the log may hold. They are registered under their `TOPIC`, so a class
     may be renamed or moved freely. A payload of an older `class_version` is upcast on read by the class's
-    `upcast_v<N>_v<N+1>` methods, which mend it in place.
+    `upcast_v<N>_v<N+1>` methods, which mend it in place. Without a `vault` nothing is encrypted, and what is
+    encrypted reads as erased.
     """
 
-    def __init__(self, event_types: Iterable[type[LoggableEvent]]) -> None:
+    def __init__(self, event_types: Iterable[type[LoggableEvent]], vault: Vault | None = None) -> None:
         super().__init__(OrjsonTranscoder())
         self.event_types = tuple(event_types)
+        self.vault = vault
+        self._private: dict[str, Private] = {}
         for event_type in self.event_types:
             register_topic(event_type.TOPIC, event_type)
+            if event_type.PRIVATE:
+                self._private[event_type.TOPIC] = Private.of(event_type)
 
-    def encode(self, event: LoggableEvent) -> tuple[str, bytes, bytes]:
-        """Return topic, payload and the payload's SHA-256 digest."""
-        state = event.__dict__
-        if event.class_version > 1:
-            state = {**state, "class_version": event.class_version}
-        payload = self.transcoder.encode(state)
-        return event.TOPIC, payload, sha256(payload).digest()
+    def encode(self, event: LoggableEvent, stream: str, version: int, owner: str) -> tuple[str, bytes, bytes]:
+        """Return topic, payload and the payload's SHA-256 digest of the event at a place.
+
+        Raises KeyDestroyedError when there is something private in it and its owner was deleted.
+        """
+        topic, state = event.TOPIC, event.__dict__
+        private = self._private.get(topic) if self.vault else None
+        if private is None or self.vault is None:
+            payload = self._json(event, state)
+        elif not owner:
+            raise AssertionError(f"{topic} holds private fields, and nobody is said to own them")
+        else:
+            open_part = self._json(event, {k: v for k, v in state.items() if k not in private.names})
+            secret_part = self.transcoder.encode({k: v for k, v in state.items() if k in private.names})
+            sealed = self.vault.seal(owner, secret_part, _place(stream, version, topic))
+            payload = _NUL.join((open_part, owner.encode(), sealed))
+        return topic, payload, sha256(payload).digest()
 
     def decode(self, stored: StoredRecord) -> Recorded[Any]:
         """Return the recorded event, upcast to today's shape. Raises UnknownEventError when it cannot be read."""
         try:
-            event = self._event(stored)
-        except (TopicError, ValueError, TypeError, KeyError, AttributeError) as error:
-            raise UnknownEventError(
-                f"the event at position {stored.position} ({stored.topic}) cannot be read by this version of "
-                f"agent-stack; was the data folder written by a newer one? ({error!r})"
-            ) from error
+            payload, erased = self._readable(stored)
+            event = self._event(stored, payload, erased=erased)
+        except _UNREADABLE as error:
+            raise _unknown(stored, error) from error
         return Recorded(
             position=stored.position,
             stream=stored.originator_id,
@@ -70,22 +119,77 @@ class EventMapper(Mapper[str]):
             time=stored.at / 1e6,
             origin=Origin(stored.actor, stored.correlation, stored.causation),
             event=event,
+            owner=stored.owner,
+            erased=erased,
         )
 
-    def _event(self, stored: StoredRecord) -> Any:
-        if not stored.state:
+    def _json(self, event: LoggableEvent, state: dict[str, Any]) -> bytes:
+        if event.class_version > 1:
+            state = {**state, "class_version": event.class_version}
+        return self.transcoder.encode(state)
+
+    def _readable(self, stored: StoredRecord) -> tuple[bytes, bool]:
+        """Return the payload as one JSON object, and whether something private in it is gone."""
+        open_part, sealed_here, rest = stored.state.partition(_NUL)
+        if not sealed_here:
+            return open_part, not open_part
+        owner, _, sealed = rest.partition(_NUL)
+        place = _place(stored.originator_id, stored.originator_version, stored.topic)
+        found = self.vault.unseal(owner.decode(), sealed, place) if self.vault else None
+        secret_part = self._private[stored.topic].blanks if found is None else found
+        joint = b"," if len(open_part) > 2 else b""
+        return open_part[:-1] + joint + secret_part[1:], found is None
+
+    def raw(self, stored: StoredRecord) -> tuple[bytes, bool] | None:
+        """Return an event's payload as JSON, and whether it is erased, where nothing in it has to be changed.
+
+        None for a payload of another shape, or with something secret in it. Raises UnknownEventError.
+        """
+        try:
+            payload, erased = self._readable(stored)
+            event_type = resolve_topic(stored.topic)
+        except _UNREADABLE as error:
+            raise _unknown(stored, error) from error
+        return None if event_type.SECRET or event_type.class_version > 1 else (payload or b"{}", erased)
+
+    def plain(self, stored: StoredRecord) -> tuple[dict[str, Any], frozenset[str], bool]:
+        """Return an event's payload as plain values in today's shape, its secret fields, and whether it is erased.
+
+        Much faster than making an event of it. Raises UnknownEventError.
+        """
+        try:
+            payload, erased = self._readable(stored)
+            if not payload:
+                return {}, frozenset(), True
+            event_type = resolve_topic(stored.topic)
+            state = cast(dict[str, Any], self.transcoder.decode(payload))
+            if event_type.class_version > 1:
+                state = self._upcast(event_type, state, stored.topic, erased=erased)
+        except _UNREADABLE as error:
+            raise _unknown(stored, error) from error
+        return state, event_type.SECRET, erased
+
+    def _event(self, stored: StoredRecord, payload: bytes, *, erased: bool) -> Any:
+        if not payload:
             return ERASED
         event_type = resolve_topic(stored.topic)
         if event_type.class_version == 1:  # Never upcast: straight from bytes, which is twice as fast.
-            return event_type.__pydantic_validator__.validate_json(stored.state)
-        state = cast(dict[str, Any], self.transcoder.decode(stored.state))
+            return event_type.__pydantic_validator__.validate_json(payload)
+        state = cast(dict[str, Any], self.transcoder.decode(payload))
+        return event_type.model_validate(self._upcast(event_type, state, stored.topic, erased=erased))
+
+    def _upcast(self, event_type: Any, state: dict[str, Any], topic: str, *, erased: bool) -> dict[str, Any]:
         version = state.pop("class_version", 1)
+        private: Private | None = None
         if version > event_type.class_version:
             raise ValueError(f"its shape {version} is newer than {event_type.class_version}")
+        if erased and version < event_type.class_version:
+            private = self._private[topic]
+            state = _Erased({name: value for name, value in state.items() if name not in private.names})
         while version < event_type.class_version:
             getattr(event_type, f"upcast_v{version}_v{version + 1}")(state)
             version += 1
-        return event_type.model_validate(state)
+        return {**state, **orjson.loads(private.blanks)} if private else state
 
     def to_stored_event(self, domain_event: Any) -> StoredEvent:
         """Not used: the writer knows position and version, which the library's form keeps in the event."""
@@ -94,3 +198,18 @@ class EventMapper(Mapper[str]):
     def to_domain_event(self, stored_event: StoredEvent) -> Any:
         """Return the bare event of a stored one."""
         return self.decode(cast(Any, stored_event)).event
+
+
+_UNREADABLE = (TopicError, ValueError, TypeError, KeyError, AttributeError, BrokenSealError)
+
+
+def _unknown(stored: StoredRecord, error: Exception) -> UnknownEventError:
+    return UnknownEventError(
+        f"the event at position {stored.position} ({stored.topic}) cannot be read by this version of "
+        f"agent-stack; was the data folder written by a newer one? ({error!r})"
+    )
+
+
+def _place(stream: str, version: int, topic: str) -> bytes:
+    """What a sealed part is bound to: it cannot be moved to another event."""
+    return f"{stream}\0{version}\0{topic}".encode()

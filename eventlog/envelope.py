@@ -10,9 +10,13 @@ E = TypeVar("E")
 
 
 class LoggableEvent(Protocol):
-    """What the log asks of an event: a stable topic, a version of its shape, and pydantic's validation."""
+    """What the log asks of an event: a stable topic, a version of its shape, and pydantic's validation.
+
+    `PRIVATE` names the fields that are encrypted under the key of their owner.
+    """
 
     TOPIC: ClassVar[str]
+    PRIVATE: ClassVar[frozenset[str]]
     class_version: ClassVar[int]
 
     @classmethod
@@ -26,6 +30,7 @@ class Erased(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     TOPIC: ClassVar[str] = "erased"
+    PRIVATE: ClassVar[frozenset[str]] = frozenset()
     class_version: ClassVar[int] = 1
     SECRET: ClassVar[frozenset[str]] = frozenset()
 
@@ -51,6 +56,9 @@ class Origin:
 class Recorded(Generic[E]):
     """An event with its place in the log. `time` is in unix seconds (UTC).
 
+    `owner` is whom it is about, "" for nobody. `erased` tells that what was private in it cannot be read any more:
+    blanks stand in its place.
+
     Treat it as immutable: it is shared. It is not declared frozen because that triples the cost of making one.
     """
 
@@ -61,15 +69,23 @@ class Recorded(Generic[E]):
     time: float
     origin: Origin
     event: E
+    owner: str = ""
+    erased: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class StreamAppend:
-    """Events for one stream, on the condition that it is at version `expected` (0: it does not exist)."""
+    """Events for one stream, on the condition that it is at version `expected` (0: it does not exist).
+
+    `owner` is whom they are about: their key encrypts what is private in them. It may stay "" when nothing is. `at`
+    is when they happened, in microseconds since the epoch; now, unless they are brought in from elsewhere.
+    """
 
     stream: str
     expected: int
     events: Sequence[LoggableEvent]
+    owner: str = ""
+    at: int | None = None
 
 
 class StoredRecord(NamedTuple):
@@ -88,3 +104,4 @@ class StoredRecord(NamedTuple):
     correlation: str
     causation: int | None
     digest: bytes
+    owner: str = ""

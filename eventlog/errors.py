@@ -1,5 +1,7 @@
 """What the log can refuse."""
 
+from pathlib import Path
+
 
 class EventLogError(Exception):
     """Base of all errors of the log."""
@@ -40,3 +42,54 @@ class BrokenChainError(EventLogError):
 
 class UnknownEventError(EventLogError):
     """The log holds an event that this version of the program cannot read."""
+
+
+class WrongMasterKeyError(EventLogError):
+    """The vault was made with another master key."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            f"The master key is not the one with which {path} was made, so nothing can be decrypted. Set "
+            "AGENT_STACK_MASTER_KEY or AGENT_STACK_MASTER_KEY_FILE as they were, or restore secrets/master in the "
+            "data folder from a backup."
+        )
+
+
+class VaultMissingError(EventLogError):
+    """The log holds encrypted events, and the vault with their keys is not there."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            f"{path} is missing, and without the keys in it what users wrote cannot be read. Restore it from a "
+            "backup. (If it is lost for good, make an empty file of that name: all encrypted text then counts as "
+            "erased.)"
+        )
+
+
+class VaultIncompleteError(EventLogError):
+    """The vault lacks the key of an owner who was not deleted: it is older than the log."""
+
+    def __init__(self, owner: str) -> None:
+        super().__init__(
+            f"The vault has no key for {owner!r}, though the log holds what was encrypted with it. vault.db is "
+            "older than the log: restore both from the same backup."
+        )
+
+
+class KeyDestroyedError(EventLogError):
+    """Something was to be kept for an owner who has no key: the user was deleted."""
+
+    def __init__(self, owner: str) -> None:
+        super().__init__(f"the key of {owner!r} was destroyed: this user was deleted")
+        self.owner = owner
+
+
+class BrokenSealError(EventLogError):
+    """Encrypted bytes are not what was written: they were changed or moved, or the key is another one."""
+
+
+class ReadOnlyError(EventLogError):
+    """Something was to be appended to a log that is only for looking at."""
+
+    def __init__(self) -> None:
+        super().__init__("this is a read-only view of how things were: nothing can be changed or started in it")

@@ -17,8 +17,9 @@ from prometheus_client import Counter, Histogram
 from eventlog.codec import EventMapper
 from eventlog.envelope import Origin, Recorded, StreamAppend
 from eventlog.errors import EventLogError
+from eventlog.filter import Filter
 from eventlog.folder import FolderLock, refuse_network_file_system
-from eventlog.reader import BATCH, Filter, Reader
+from eventlog.reader import BATCH, Reader
 from eventlog.schema import open_recorder
 from eventlog.subscription import Subscription
 from eventlog.writer import EncodedAppend, FailPoint, Request, Writer
@@ -71,14 +72,13 @@ class EventLog:
         """Append to one or several streams, all or nothing, and return the events as recorded.
 
         When it returns, the events are on disk and every listener has seen them. Raises StreamConflictError
-        when a stream is not at its expected version, AppendFailedError when the disk refuses. It is not cancelled
-        half way: a commit that is on its way is waited for.
+        when a stream is not at its expected version, AppendFailedError when the disk refuses, KeyDestroyedError
+        when the owner was deleted. It is not cancelled half way: a commit that is on its way is waited for.
         """
         if self._writer is None:
             raise EventLogError("the event log is not open")
-        encode = self._mapper.encode
         request = Request(
-            tuple(EncodedAppend(a.stream, a.expected, tuple((e, *encode(e)) for e in a.events)) for a in appends),
+            tuple(self._encoded(append) for append in appends),
             origin,
             ticket=trio.lowlevel.current_task(),
             asked_at=time.perf_counter(),
@@ -86,6 +86,18 @@ class EventLog:
         self._writer.submit(request)
         recorded: list[Recorded[Any]] = await trio.lowlevel.wait_task_rescheduled(_not_now)
         return recorded
+
+    def _encoded(self, append: StreamAppend) -> EncodedAppend:
+        encode, stream, owner = self._mapper.encode, append.stream, append.owner
+        events = tuple(
+            (event, *encode(event, stream, version, owner))
+            for version, event in enumerate(append.events, start=append.expected + 1)
+        )
+        return EncodedAppend(stream, append.expected, events, owner, append.at)
+
+    def forget(self) -> None:
+        """Drop the events that are kept in memory: someone's private parts in them are to be gone."""
+        self._recent.clear()
 
     def subscribe(self, after: int, stream: str | None = None) -> Subscription:
         """Return the events after position `after`, of one stream or all: first the stored ones, then live."""
@@ -170,6 +182,7 @@ class EventLog:
                     r.at / 1e6,
                     request.origin,
                     event,
+                    r.owner,
                 )
                 for r, event in zip(request.records, events, strict=True)
             ]

@@ -2,16 +2,18 @@
 
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from eventlog import chain
 from eventlog.codec import EventMapper
+from eventlog.described import described_stored, exported
 from eventlog.envelope import Recorded, StoredRecord
 from eventlog.errors import BrokenChainError
+from eventlog.filter import Filter
 from eventlog.schema import COLUMNS
 
 BATCH = 5000
@@ -28,34 +30,13 @@ class Head:
 
 
 @dataclass(frozen=True, slots=True)
-class Filter:
-    """Which events to read. `stream` and `types` are exact; positions are exclusive below, inclusive above."""
+class Commit:
+    """One commit: the positions of its events, its time in microseconds and its hash."""
 
-    after: int = 0
-    until: int | None = None
-    stream: str | None = None
-    stream_prefix: str | None = None
-    types: tuple[str, ...] = ()
-    newest_first: bool = False
-
-    def sql(self, limit: int) -> tuple[str, list[Any]]:
-        """Return the rest of a SELECT statement and its parameters."""
-        clauses = ["position > ?"]
-        parameters: list[Any] = [self.after]
-        if self.until is not None:
-            clauses.append("position <= ?")
-            parameters.append(self.until)
-        if self.stream is not None:
-            clauses.append("originator_id = ?")
-            parameters.append(self.stream)
-        if self.stream_prefix is not None:
-            clauses.append("originator_id >= ? AND originator_id < ?")
-            parameters += [self.stream_prefix, self.stream_prefix + "\U0010ffff"]
-        if self.types:
-            clauses.append(f"topic IN ({','.join('?' * len(self.types))})")
-            parameters += self.types
-        order = "DESC" if self.newest_first else "ASC"
-        return f"WHERE {' AND '.join(clauses)} ORDER BY position {order} LIMIT ?", [*parameters, limit]
+    first: int
+    last: int
+    at: int
+    hash: bytes
 
 
 class Reader:
@@ -96,11 +77,104 @@ class Reader:
         """Return up to `limit` events in order."""
         return [self._mapper.decode(r) for r in self.stored(wanted, limit)]
 
+    def described(self, wanted: Filter, limit: int = BATCH) -> list[dict[str, Any]]:
+        """Return up to `limit` events in order, as tools show them."""
+        return [described_stored(r, self._mapper) for r in self.stored(wanted, limit)]
+
+    def exported(self, wanted: Filter, limit: int = BATCH) -> list[dict[str, Any]]:
+        """Return the same for orjson, which takes their payloads as they are: for many events."""
+        return [exported(r, self._mapper) for r in self.stored(wanted, limit)]
+
     def stored(self, wanted: Filter, limit: int = BATCH) -> list[StoredRecord]:
         """Return up to `limit` events as they are stored."""
-        rest, parameters = wanted.sql(limit)
+        query, parameters = self._placed(wanted).sql(limit)
         with self._connection() as c:
-            return [StoredRecord._make(row) for row in c.execute(_SELECT + rest, parameters)]
+            return [StoredRecord._make(row) for row in c.execute(query, parameters)]
+
+    def position_at(self, at_us: int) -> int:
+        """Return the position of the newest event before a moment, in microseconds; 0 when there is none."""
+        low, high = 0, self.head().position
+        with self._connection() as c:
+            while low < high:  # Times never go back along the log.
+                middle = (low + high + 1) // 2
+                row = c.execute("SELECT at FROM stored_events WHERE position = ?", (middle,)).fetchone()
+                low, high = (middle, high) if row and row[0] < at_us else (low, middle - 1)
+        return low
+
+    def _placed(self, wanted: Filter) -> Filter:
+        """Return a filter with positions instead of times: those have an index."""
+        if wanted.since_us is None and wanted.until_us is None:
+            return wanted
+        after, until = wanted.after, wanted.until
+        if wanted.since_us is not None:
+            after = max(after, self.position_at(wanted.since_us))
+        if wanted.until_us is not None:
+            last = self.position_at(wanted.until_us)
+            until = last if until is None else min(until, last)
+        return replace(wanted, after=after, until=until, since_us=None, until_us=None)
+
+    def counts(self, wanted: Filter, seconds: int) -> list[tuple[int, str, int]]:
+        """Return (start in unix seconds, type, how many) of spans of `seconds` in which there are events."""
+        where, parameters = self._placed(wanted).where()
+        with self._connection() as c:
+            return c.execute(
+                f"SELECT at / 1000000 / ? * ? AS span, topic, COUNT(*) FROM stored_events WHERE {where} "  # noqa: S608
+                "GROUP BY span, topic ORDER BY span",
+                (seconds, seconds, *parameters),
+            ).fetchall()
+
+    def sizes(self) -> list[tuple[str, int, int]]:
+        """Return (type, how many, bytes of payload) of all events, the largest first."""
+        with self._connection() as c:
+            return c.execute(
+                "SELECT topic, COUNT(*), SUM(LENGTH(state)) AS size FROM stored_events "
+                "GROUP BY topic ORDER BY size DESC"
+            ).fetchall()
+
+    def types(self) -> list[str]:
+        """Return the types of which there are events."""
+        with self._connection() as c:
+            found: list[str] = []
+            while row := c.execute(
+                "SELECT topic FROM stored_events WHERE topic > ? ORDER BY topic LIMIT 1",
+                (found[-1] if found else "",),
+            ).fetchone():
+                found.append(row[0])
+        return found
+
+    def commit_of(self, position: int) -> Commit | None:
+        """Return the commit that wrote an event, or None."""
+        with self._connection() as c:
+            row = c.execute(
+                "SELECT first_position, last_position, at, hash FROM commits WHERE last_position >= ? "
+                "ORDER BY last_position LIMIT 1",
+                (position,),
+            ).fetchone()
+        return Commit(*row) if row and row[0] <= position else None
+
+    def heads(self, wanted: Filter, limit: int) -> list[StoredRecord]:
+        """Return the newest event of streams that fit, the stream that changed last first."""
+        where, parameters = self._placed(wanted).where()
+        with self._connection() as c:
+            rows = c.execute(
+                f"SELECT {COLUMNS} FROM stored_events AS e WHERE {where} AND NOT EXISTS ("  # noqa: S608
+                "SELECT 1 FROM stored_events AS n WHERE n.originator_id = e.originator_id "
+                "AND n.originator_version = e.originator_version + 1) ORDER BY position DESC LIMIT ?",
+                (*parameters, limit),
+            )
+            return [StoredRecord._make(row) for row in rows]
+
+    def longest(self, prefix: str, limit: int) -> list[StoredRecord]:
+        """Return the newest event of the streams with the most changes."""
+        with self._connection() as c:
+            names = c.execute(
+                "SELECT originator_id, MAX(originator_version) AS version FROM stored_events "
+                "WHERE originator_id >= ? AND originator_id < ? "
+                "GROUP BY originator_id ORDER BY version DESC LIMIT ?",
+                (prefix, prefix + "\U0010ffff", limit),
+            ).fetchall()
+            select = f"SELECT {COLUMNS} FROM stored_events WHERE originator_id = ? AND originator_version = ?"  # noqa: S608
+            return [StoredRecord._make(c.execute(select, name).fetchone()) for name in names]
 
     def streams(self, prefix: str, limit: int) -> list[tuple[str, int, int, int]]:
         """Return (stream, version, last position, last time in microseconds) of streams by name."""
@@ -111,44 +185,48 @@ class Reader:
                 (prefix, prefix + "\U0010ffff", limit),
             ).fetchall()
 
-    def verify(self, *, after: int = 0) -> int:
+    def check_commit(self, position: int, expected: bytes) -> None:
+        """Raise BrokenChainError unless a commit ended at `position` with this hash.
+
+        If the chain verifies besides, nothing before it was changed.
+        """
+        with self._connection() as c:
+            found = c.execute("SELECT hash FROM commits WHERE last_position=?", (position,)).fetchone()
+        if (found[0] if found else chain.GENESIS if position == 0 else b"") != expected:
+            raise BrokenChainError(position, "the log was changed since the checkpoint, or is another one")
+
+    def verify(self, *, after: int = 0, on_progress: Callable[[int], None] = lambda _: None) -> int:
         """Walk the hash chain over the commits later than position `after`; return how many events were checked.
 
-        Raises BrokenChainError at the first that does not fit.
+        `on_progress` is told the position from time to time. Raises BrokenChainError at the first misfit.
         """
-        checked = 0
+        with self._snapshot() as c:
+            begin, previous = _anchor(c, after)
+            last = _walk(c, begin, previous, None, on_progress)
+            _check_end(c, last)
+        return last - begin
+
+    def verify_part(self, after: int, until: int) -> int:
+        """Walk from the end of one commit to the first that reaches `until`; return the position of its end.
+
+        The part that comes to the end of the log checks that nothing is missing there. Raises BrokenChainError.
+        """
+        with self._snapshot() as c:
+            last = _walk(c, *_anchor(c, after), until, lambda _: None)
+            newest = c.execute("SELECT MAX(last_position) FROM commits").fetchone()[0] or 0
+            if last >= newest:
+                _check_end(c, last)
+        return last
+
+    @contextmanager
+    def _snapshot(self) -> Iterator[sqlite3.Connection]:
+        """One state of the log, whatever is appended meanwhile."""
         with self._connection() as c:
-            anchor = c.execute(
-                "SELECT last_position, hash FROM commits WHERE last_position <= ? "
-                "ORDER BY last_position DESC LIMIT 1",
-                (after,),
-            ).fetchone()
-            last, previous = anchor or (0, chain.GENESIS)
-            rows = c.execute(
-                "SELECT last_position, first_position, at, hash FROM commits WHERE last_position > ? "
-                "ORDER BY last_position",
-                (last,),
-            )
-            for last_position, first, at, expected in rows:
-                if first != last + 1:
-                    raise BrokenChainError(last + 1, "a commit is missing")
-                found = c.execute(
-                    _SELECT + "WHERE position BETWEEN ? AND ? ORDER BY position", (first, last_position)
-                )
-                records = [StoredRecord._make(r) for r in found]
-                chain.check(previous, records, expected, first, last_position)
-                if records[0].at != at:
-                    raise BrokenChainError(first, "the commit's time does not match its events")
-                checked += last_position - first + 1
-                previous, last = expected, last_position
-            newest = c.execute("SELECT MAX(position) FROM stored_events").fetchone()[0] or 0
-            if newest != last:
-                raise BrokenChainError(min(newest, last) + 1, "the newest events belong to no commit")
-            # SQLite remembers the highest position ever given out, also when its row is gone.
-            given = c.execute("SELECT seq FROM sqlite_sequence WHERE name='stored_events'").fetchone()
-            if given and given[0] != last:
-                raise BrokenChainError(last + 1, "the newest events were removed")
-        return checked
+            c.execute("BEGIN")
+            try:
+                yield c
+            finally:
+                c.execute("ROLLBACK")
 
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
@@ -167,3 +245,47 @@ class Reader:
         finally:
             with self._lock:
                 self._idle.append(connection)
+
+
+def _anchor(c: sqlite3.Connection, after: int) -> tuple[int, bytes]:
+    """Return the last commit that ends at `after` or before: its last position and its hash."""
+    row = c.execute(
+        "SELECT last_position, hash FROM commits WHERE last_position <= ? ORDER BY last_position DESC LIMIT 1",
+        (after,),
+    ).fetchone()
+    return row or (0, chain.GENESIS)
+
+
+def _walk(
+    c: sqlite3.Connection, last: int, previous: bytes, until: int | None, on_progress: Callable[[int], None]
+) -> int:
+    """Check the commits after one; return the last position that was checked."""
+    rows = c.execute(
+        "SELECT last_position, first_position, at, hash FROM commits WHERE last_position > ? "
+        "ORDER BY last_position",
+        (last,),
+    )
+    for last_position, first, at, expected in rows:
+        if first != last + 1:
+            raise BrokenChainError(last + 1, "a commit is missing")
+        found = c.execute(_SELECT + "WHERE position BETWEEN ? AND ? ORDER BY position", (first, last_position))
+        records = [StoredRecord._make(r) for r in found]
+        chain.check(previous, records, expected, first, last_position)
+        if records[0].at != at:
+            raise BrokenChainError(first, "the commit's time does not match its events")
+        if last // BATCH != last_position // BATCH:
+            on_progress(last_position)
+        previous, last = expected, last_position
+        if until is not None and last >= until:
+            break
+    return last
+
+
+def _check_end(c: sqlite3.Connection, last: int) -> None:
+    newest = c.execute("SELECT MAX(position) FROM stored_events").fetchone()[0] or 0
+    if newest != last:
+        raise BrokenChainError(min(newest, last) + 1, "the newest events belong to no commit")
+    # SQLite remembers the highest position ever given out, also when its row is gone.
+    given = c.execute("SELECT seq FROM sqlite_sequence WHERE name='stored_events'").fetchone()
+    if given and given[0] != last:
+        raise BrokenChainError(last + 1, "the newest events were removed")

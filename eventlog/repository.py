@@ -66,10 +66,13 @@ class Repository(Generic[S]):
                 self._remember(stream, Versioned(state, version))
                 return Versioned(state, version)
 
-    async def execute(self, id_: str, decide: Callable[[S], Sequence[Any]], origin: Origin) -> list[Recorded[Any]]:
+    async def execute(
+        self, id_: str, decide: Callable[[S], Sequence[Any]], origin: Origin, *, owner: str = ""
+    ) -> list[Recorded[Any]]:
         """Append what `decide` makes of the current state, and return it as recorded ([] for no change).
 
-        `decide` is pure: it may be called more than once. What it raises is passed on.
+        `decide` is pure: it may be called more than once. What it raises is passed on. `owner` is whose key
+        encrypts what is private in the events.
         """
         stream = f"{self._kind}:{id_}"
         lock = self._locks.setdefault(stream, trio.Lock())
@@ -81,7 +84,8 @@ class Repository(Generic[S]):
                     if not events:
                         return []
                     try:
-                        return await self._log.append(StreamAppend(stream, current.version, events), origin=origin)
+                        append = StreamAppend(stream, current.version, events, owner)
+                        return await self._log.append(append, origin=origin)
                     except StreamConflictError:
                         self._cache.pop(stream, None)
                         if attempt == _ATTEMPTS - 1:

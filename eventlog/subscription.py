@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any, Self
 
 from eventlog.envelope import Recorded
-from eventlog.reader import Filter
+from eventlog.filter import Filter
 
 if TYPE_CHECKING:
     from eventlog.log import EventLog

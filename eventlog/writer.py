@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 MAX_GROUP = 1024
 """Requests in one commit at the most: bounds the wait of those that are behind."""
+WAL_BYTES = 64 << 20
 _HEADS_KEPT = 65_536
 
 _logger = structlog.get_logger("eventlog.writer")
@@ -41,6 +42,8 @@ class EncodedAppend:
     stream: str
     expected: int
     events: tuple[tuple[Any, str, bytes, bytes], ...]
+    owner: str = ""
+    at: int | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -120,6 +123,8 @@ class Writer:
             cursor = connection.cursor()
             cursor.execute("PRAGMA synchronous=FULL")
             cursor.execute("PRAGMA wal_autocheckpoint=2000")
+            # What a long read made the write-ahead log grow to is given back afterwards.
+            cursor.execute(f"PRAGMA journal_size_limit={WAL_BYTES}")
             last_group = False
             while not last_group:
                 group, last_group = self._drain()
@@ -169,18 +174,19 @@ class Writer:
 
     def _transact(self, cursor: "SQLiteCursor", group: list[Request], *, each: bool) -> None:
         self._on_point("before_begin")
-        at = max(self._last_at, time.time_ns() // 1000)  # A clock set back never turns the log's time back.
+        now, last_at = time.time_ns() // 1000, self._last_at
         written: list[StoredRecord] = []
         with self._transaction(cursor):
             for request in group:
                 request.error = self._conflict(cursor, request)
                 if request.error:
                     continue
-                request.records = self._place(request, at, self._position + len(written))
+                request.records = self._place(request, now, last_at, self._position + len(written))
                 if each and not self._insert_alone(cursor, request):
                     request.records = []
                     continue
                 written += request.records
+                last_at = written[-1].at if written else last_at
                 for append in request.appends:
                     if append.events:
                         self._remember(append.stream, append.expected + len(append.events))
@@ -195,11 +201,11 @@ class Writer:
             head = chain.link(self._head, written)
             cursor.execute(
                 "INSERT INTO commits (last_position, first_position, at, hash) VALUES (?,?,?,?)",
-                (written[-1].position, written[0].position, at, head),
+                (written[-1].position, written[0].position, written[0].at, head),
             )
             self._on_point("before_commit")
         self._on_point("after_commit")
-        self._position, self._head, self._last_at = written[-1].position, head, at
+        self._position, self._head, self._last_at = written[-1].position, head, written[-1].at
         self._commits += 1
         self._events += len(written)
 
@@ -237,8 +243,10 @@ class Writer:
         With `trust`, a stream that is said to be new and is not known is taken to be new: the unique index
         tells otherwise, and then the savepoints find out whose request it was.
         """
+        within: dict[str, int] = {}
         for append in request.appends:
-            known = self._heads.get(append.stream)
+            known = within.get(append.stream, self._heads.get(append.stream))
+            within[append.stream] = append.expected + len(append.events)
             if known is None:
                 if trust and append.expected == 0 and append.events:
                     continue
@@ -260,14 +268,19 @@ class Writer:
             self._heads.popitem(last=False)
 
     @staticmethod
-    def _place(request: Request, at: int, position: int) -> list[StoredRecord]:
+    def _place(request: Request, now: int, last_at: int, position: int) -> list[StoredRecord]:
+        """Give every event its place. Neither a clock set back nor an old event turns the log's time back."""
+        at = last_at
         envelope = (request.origin.actor, request.origin.correlation, request.origin.causation)
         records: list[StoredRecord] = []
         for append in request.appends:
+            at = max(at, now if append.at is None else append.at)
             for offset, (_, topic, payload, digest) in enumerate(append.events, start=1):
                 position += 1
                 version = append.expected + offset
                 records.append(
-                    StoredRecord(position, append.stream, version, topic, payload, at, *envelope, digest)
+                    StoredRecord(
+                        position, append.stream, version, topic, payload, at, *envelope, digest, append.owner
+                    )
                 )
         return records

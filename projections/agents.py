@@ -27,10 +27,11 @@ class Agents(Projection):
     """Who has which agents."""
 
     name = "agents"
+    version = 2
 
     def __init__(self) -> None:
         super().__init__()
-        self._agents: Table[Agent] = Table("agents", Agent)
+        self._agents: Table[Agent] = Table("agents", Agent, sealed=("name", "model"))
         self._by_user = self._agents.index(lambda a: a.user_id)
         self._by_backend = self._agents.index(lambda a: (a.user_id, a.backend))
         self.tables = (self._agents,)

@@ -28,6 +28,12 @@ class Projection:
     def __repr__(self) -> str:
         return f"<{type(self).__name__} at {self.position}: {', '.join(map(repr, self.tables))}>"
 
+    def replace_with(self, fresh: "Projection") -> None:
+        """Take over the rows of another projection of the same kind, which is not used afterwards."""
+        for mine, new in zip(self.tables, fresh.tables, strict=True):
+            mine.replace_with(new)
+        self.position = fresh.position
+
     def apply(self, records: Sequence[Recorded[Any]]) -> None:
         """Apply events in order; those that were applied before are passed over."""
         on, seen = self.on, self.position

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from domain.sessions.events import SessionOpened, SessionRevoked
+from domain.users.events import UserDeleted
 from eventlog.envelope import Recorded
 from projections.projection import Projection
 from projections.table import Table
@@ -23,13 +24,14 @@ class Sessions(Projection):
     """Who is signed in where. Expired sessions fall out when their user signs in again."""
 
     name = "sessions"
+    version = 2
 
     def __init__(self) -> None:
         super().__init__()
-        self._sessions: Table[Session] = Table("sessions", Session)
+        self._sessions: Table[Session] = Table("sessions", Session, sealed=("device",))
         self._by_user = self._sessions.index(lambda s: s.user_id)
         self.tables = (self._sessions,)
-        self.on = {SessionOpened: self._opened, SessionRevoked: self._revoked}
+        self.on = {SessionOpened: self._opened, SessionRevoked: self._revoked, UserDeleted: self._user_deleted}
 
     def live(self, session_id: str, now: float) -> Session | None:
         """Return a session that is neither revoked nor expired, or None."""
@@ -48,3 +50,7 @@ class Sessions(Projection):
 
     def _revoked(self, event: SessionRevoked, _: Recorded[SessionRevoked]) -> None:
         self._sessions.remove(event.session_id)
+
+    def _user_deleted(self, event: UserDeleted, _: Recorded[UserDeleted]) -> None:
+        for session in self._by_user.all(event.user_id):
+            self._sessions.remove(session.id)

@@ -1,12 +1,14 @@
 """`views.db`: the saved copy of the read models, so that a start need not replay the log."""
 
 import sqlite3
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from eventlog.errors import BrokenSealError, KeyDestroyedError
+from eventlog.transaction import transaction
+from eventlog.vault import Vault
 from projections.projection import Projection
 from projections.table import Changes, Table
 
@@ -25,11 +27,13 @@ class Batch:
 class ViewStore:
     """Saves and loads read models. Positions are kept in the same transaction as the rows they belong to.
 
-    Its durability is the log's business: what is lost here is caught up from there. Blocking.
+    Its durability is the log's business: what is lost here is caught up from there. With a `vault`, the columns
+    that a table names are encrypted. Blocking.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, vault: Vault | None = None) -> None:
         self.path = path
+        self._vault = vault
         path.touch(0o600)  # Before SQLite opens it: the files that it puts beside it get the same mode.
         path.chmod(0o600)
         self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
@@ -47,48 +51,89 @@ class ViewStore:
     def load(self, projections: Iterable[Projection], log_id: bytes, head: int) -> None:
         """Fill projections from the saved copy.
 
-        What was saved by another version of a projection, from another log, or from a later state of this one
-        (the log was restored from a backup) is thrown away; that projection then starts at position 0.
+        What was saved by another version of a projection, from another log, from a later state of this one (the log
+        was restored from a backup), or with other keys is thrown away; that projection then starts at position 0.
         """
         known = self._connection.execute("SELECT id FROM log").fetchone()
         same_log = known is not None and known[0] == log_id
         saved = {
             n: (v, p) for n, v, p in self._connection.execute("SELECT name, version, position FROM projections")
         }
-        with self._transaction():
+        with transaction(self._connection):
             if not same_log:
                 self._connection.execute("DELETE FROM log")
                 self._connection.execute("INSERT INTO log VALUES (?)", (log_id,))
             for projection in projections:
                 version, position = saved.get(projection.name, (0, 0))
-                if not same_log or version != projection.version or position > head:
+                fits = same_log and version == projection.version and position <= head
+                rows = self._rows(projection) if fits else None
+                if rows is None:
                     for table in projection.tables:
                         self._create(table)
                     self._save_position(projection.name, projection.version, 0)
                     continue
-                for table in projection.tables:
-                    for row in self._connection.execute(
-                        f"SELECT {', '.join(table.columns)} FROM {table.name} ORDER BY rowid"  # noqa: S608
-                    ):
-                        table.load(table.row_type(*row))
+                for table, row in rows:
+                    table.load(row)
                 projection.position = position
 
     def save(self, batch: Batch) -> None:
         """Write changed rows and the positions they stand for, all or nothing."""
-        with self._transaction():
+        with transaction(self._connection):
             for table, changes in batch.changes:
                 self._connection.executemany(
                     f"DELETE FROM {table.name} WHERE {table.columns[0]}=?",  # noqa: S608
                     [(key,) for key in changes.removed],
                 )
-                rows = [tuple(getattr(row, c) for c in table.columns) for row in changes.rows.values()]
-                self._connection.executemany(_upsert(table), rows)
+                rows = (self._sealed(table, row) for row in changes.rows.values())
+                self._connection.executemany(_upsert(table), [row for row in rows if row])
             for name, version, position in batch.positions:
                 self._save_position(name, version, position)
 
     def positions(self) -> dict[str, int]:
         """Return the saved position of every projection."""
         return dict(self._connection.execute("SELECT name, position FROM projections"))
+
+    def _rows(self, projection: Projection) -> list[tuple[Table[Any], Any]] | None:
+        """Return the saved rows of a projection; None when they cannot be decrypted."""
+        found = []
+        for table in projection.tables:
+            columns = ", ".join(table.columns)
+            for row in self._connection.execute(f"SELECT {columns} FROM {table.name} ORDER BY rowid"):  # noqa: S608
+                try:
+                    readable = self._unsealed(table, row)
+                except (BrokenSealError, TypeError):  # TypeError: text that is not encrypted at all.
+                    return None
+                if readable:
+                    found.append((table, table.row_type(*readable)))
+                else:
+                    table.drop(row[0])  # Its owner was deleted, and the copy is from before.
+        return found
+
+    def _sealed(self, table: Table[Any], row: Any) -> tuple[Any, ...] | None:
+        """Return a row as it is saved; None when its owner has just been deleted, and so will the row be."""
+        saved = {column: getattr(row, column) for column in table.columns}
+        if self._vault:
+            owner, key = saved[table.owner] if table.sealed else "", saved[table.columns[0]]
+            try:
+                for column in table.sealed:
+                    place = _place(table, key, column)
+                    saved[column] = self._vault.seal(owner, saved[column].encode(), place)
+            except KeyDestroyedError:
+                return None
+        return tuple(saved.values())
+
+    def _unsealed(self, table: Table[Any], row: tuple[Any, ...]) -> tuple[Any, ...] | None:
+        """Return a saved row as it was; None when its owner's key is gone."""
+        if not table.sealed or not self._vault:
+            return row
+        saved = dict(zip(table.columns, row, strict=True))
+        owner, key = saved[table.owner], saved[table.columns[0]]
+        for column in table.sealed:
+            found = self._vault.unseal(owner, saved[column], _place(table, key, column))
+            if found is None:
+                return None
+            saved[column] = found.decode()
+        return tuple(saved.values())
 
     def _create(self, table: Table[Any]) -> None:
         self._connection.execute(f"DROP TABLE IF EXISTS {table.name}")
@@ -98,15 +143,10 @@ class ViewStore:
     def _save_position(self, name: str, version: int, position: int) -> None:
         self._connection.execute("INSERT OR REPLACE INTO projections VALUES (?,?,?)", (name, version, position))
 
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._connection.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            self._connection.execute("ROLLBACK")
-            raise
-        self._connection.execute("COMMIT")
+
+def _place(table: Table[Any], key: str, column: str) -> bytes:
+    """What a sealed column is bound to."""
+    return f"{table.name}\0{key}\0{column}".encode()
 
 
 def _upsert(table: Table[Any]) -> str:

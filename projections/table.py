@@ -21,12 +21,17 @@ class Changes(Generic[R]):
 class Table(Generic[R]):
     """Rows of one frozen dataclass by key: its first field, a string.
 
-    Rows are replaced, never changed, so a list of the changed ones is a consistent snapshot for free.
+    Rows are replaced, never changed, so a list of the changed ones is a consistent snapshot for free. The columns
+    `sealed`, all of them texts, are encrypted in the saved copy, with the key of whom the column `owner` names.
     """
 
-    def __init__(self, name: str, row_type: type[R]) -> None:
+    def __init__(
+        self, name: str, row_type: type[R], *, sealed: tuple[str, ...] = (), owner: str = "user_id"
+    ) -> None:
         self.name = name
         self.row_type = row_type
+        self.sealed = sealed
+        self.owner = owner
         self.columns = tuple(f.name for f in fields(row_type))  # type: ignore[arg-type] # a dataclass, by contract
         self._key = self.columns[0]
         self._rows: dict[str, R] = {}
@@ -70,6 +75,18 @@ class Table(Generic[R]):
         """Insert a row that is already saved."""
         self._place(row)
 
+    def drop(self, key: str) -> None:
+        """Have a saved row that was not loaded removed from the saved copy."""
+        self._removed[key] = None
+
+    def replace_with(self, fresh: "Table[R]") -> None:
+        """Take over the rows of another table, which is not used afterwards. All of them count as changed."""
+        self._removed.update(dict.fromkeys(self._rows))
+        self._rows = fresh._rows  # noqa: SLF001 - of the same class
+        self._changed = dict.fromkeys(self._rows)
+        for index, new in zip(self._indexes, fresh._indexes, strict=True):  # noqa: SLF001
+            index.replace_with(new)
+
     def take_changes(self) -> "Changes[R]":
         """Return what changed since the last call, and count it as saved."""
         rows = {key: self._rows[key] for key in self._changed if key in self._rows}
@@ -108,6 +125,10 @@ class Index(Generic[R]):
     def one(self, key: Hashable) -> R | None:
         """Return the first row under `key`, or None."""
         return next(iter(self._groups.get(key, {}).values()), None)
+
+    def replace_with(self, fresh: "Index[R]") -> None:
+        """Take over the groups of another index."""
+        self._groups = fresh._groups  # noqa: SLF001 - of the same class
 
     def move(self, id_: str, old: R | None, new: R) -> None:
         """Note that a row was inserted (`old` is None) or replaced."""

@@ -1,9 +1,17 @@
 """Accounts, and what their owners prefer."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from domain.errors import NotFound
-from domain.users.events import UserIdleChanged, UserRegistered
+from domain.users.events import (
+    BudgetSet,
+    PasswordChanged,
+    UserDeleted,
+    UserIdleChanged,
+    UserRegistered,
+    UserRenamed,
+)
 from domain.users.rules import normal_email
 from eventlog.envelope import Recorded
 from projections.projection import Projection
@@ -12,7 +20,7 @@ from projections.table import Table
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """An account. `created_at` is in unix seconds."""
+    """An account. `created_at` is in unix seconds; `monthly_tokens` is the budget, None for none."""
 
     id: str
     email: str
@@ -21,6 +29,8 @@ class User:
     role: str
     password_hash: str
     created_at: float
+    monthly_tokens: int | None = None
+    password_changes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +38,7 @@ class IdleChoice:
     """How long a user's runners of one backend may idle; `key` is `<user id>/<backend>`."""
 
     key: str
+    user_id: str
     idle_seconds: int
 
 
@@ -35,16 +46,26 @@ class Users(Projection):
     """Who there is."""
 
     name = "users"
+    version = 2
 
     def __init__(self) -> None:
         super().__init__()
-        self._users: Table[User] = Table("users", User)
+        self._users: Table[User] = Table("users", User, sealed=("email", "name", "password_hash"), owner="id")
         self._idle: Table[IdleChoice] = Table("idle_choices", IdleChoice)
-        self._by_email = self._users.index(lambda u: normal_email(u.email))
+        # In a replay, who was deleted later has no address any more.
+        self._by_email = self._users.index(lambda u: normal_email(u.email) if u.email else u.id)
+        self._idle_by_user = self._idle.index(lambda c: c.user_id)
         self._by_slug = self._users.index(lambda u: u.slug)
         self._by_role = self._users.index(lambda u: u.role)
         self.tables = (self._users, self._idle)
-        self.on = {UserRegistered: self._registered, UserIdleChanged: self._idle_changed}
+        self.on = {
+            UserRegistered: self._registered,
+            UserRenamed: lambda e, _: self._change(e.user_id, name=e.name),
+            PasswordChanged: self._password_changed,
+            BudgetSet: lambda e, _: self._change(e.user_id, monthly_tokens=e.monthly_tokens),
+            UserIdleChanged: self._idle_changed,
+            UserDeleted: self._deleted,
+        }
 
     def all(self) -> list[User]:
         """Return every user, oldest first."""
@@ -91,5 +112,21 @@ class Users(Projection):
             )
         )
 
+    def _password_changed(self, event: PasswordChanged, _: Recorded[PasswordChanged]) -> None:
+        user = self._users.get(event.user_id)
+        if user:
+            changes = user.password_changes + (not event.rehashed)
+            self._users.put(replace(user, password_hash=event.password_hash, password_changes=changes))
+
+    def _change(self, user_id: str, **fields: Any) -> None:
+        user = self._users.get(user_id)
+        if user:
+            self._users.put(replace(user, **fields))
+
     def _idle_changed(self, event: UserIdleChanged, _: Recorded[UserIdleChanged]) -> None:
-        self._idle.put(IdleChoice(f"{event.user_id}/{event.backend}", event.idle_seconds))
+        self._idle.put(IdleChoice(f"{event.user_id}/{event.backend}", event.user_id, event.idle_seconds))
+
+    def _deleted(self, event: UserDeleted, _: Recorded[UserDeleted]) -> None:
+        self._users.remove(event.user_id)
+        for choice in self._idle_by_user.all(event.user_id):
+            self._idle.remove(choice.key)

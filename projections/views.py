@@ -3,21 +3,30 @@
 import gc
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import structlog
 import trio
 
+from domain.backends.definition import Backend
+from domain.keys.policy import Effective, effective
 from eventlog.envelope import Recorded
+from eventlog.filter import Filter
 from eventlog.log import EventLog
-from eventlog.reader import Filter, Reader
+from eventlog.reader import Reader
+from eventlog.vault import Vault
 from projections.agents import Agents
 from projections.conversations import Conversations
+from projections.invites import Invites
+from projections.keys import Keys
 from projections.projection import Projection
 from projections.runners import Runners
 from projections.sessions import Sessions
 from projections.store import FILE_NAME, Batch, ViewStore
+from projections.tokens import Tokens
+from projections.usage import Usage
 from projections.users import Users
 
 SAVE_INTERVAL = 0.25
@@ -32,9 +41,13 @@ class Views:
     def __init__(self) -> None:
         self.users = Users()
         self.sessions = Sessions()
+        self.tokens = Tokens()
+        self.invites = Invites()
+        self.keys = Keys()
         self.agents = Agents()
         self.runners = Runners()
         self.conversations = Conversations()
+        self.usage = Usage()
         self.saved_position = 0
         """Everything up to here is in `views.db`."""
         self._changed = trio.Event()
@@ -42,17 +55,33 @@ class Views:
     @property
     def all(self) -> tuple[Projection, ...]:
         """Every projection."""
-        return (self.users, self.sessions, self.agents, self.runners, self.conversations)
+        return (
+            *(self.users, self.sessions, self.tokens, self.invites, self.keys),
+            *(self.agents, self.runners, self.conversations, self.usage),
+        )
 
     @property
     def position(self) -> int:
         """Everything up to here has been applied to every projection."""
         return min(p.position for p in self.all)
 
+    def effective(self, backend: Backend, user_id: str) -> dict[str, Effective]:
+        """Return the values of a backend's variables that count for a user."""
+        admin = self.users.admin()
+
+        def shared(scope: str, name: str) -> str | None:
+            return self.keys.find(admin.id, scope, name) if admin and self.keys.is_shared(name) else None
+
+        return effective(backend, partial(self.keys.find, user_id), shared)
+
     def apply(self, records: Sequence[Recorded[Any]]) -> None:
         """Apply the events of a commit."""
         for projection in self.all:
             projection.apply(records)
+        self._changed.set()
+
+    def mark_changed(self) -> None:
+        """Have what has changed saved soon."""
         self._changed.set()
 
     def catch_up(self, reader: Reader, on_progress: Callable[[int], None] = lambda _: None) -> int:
@@ -108,10 +137,10 @@ def _no_garbage_collection() -> Iterator[None]:
 
 
 @asynccontextmanager
-async def open_views(folder: Path, log: EventLog) -> AsyncIterator[Views]:
+async def open_views(folder: Path, log: EventLog, vault: Vault | None = None) -> AsyncIterator[Views]:
     """Load the views, catch them up, and keep them up to date and saved until the context ends."""
     views = Views()
-    store = await trio.to_thread.run_sync(ViewStore, folder / FILE_NAME)
+    store = await trio.to_thread.run_sync(ViewStore, folder / FILE_NAME, vault)
     try:
         identity = await trio.to_thread.run_sync(log.reader.identity)
         with _no_garbage_collection():
@@ -132,11 +161,16 @@ async def open_views(folder: Path, log: EventLog) -> AsyncIterator[Views]:
         store.close()
 
 
-def rebuild(folder: Path, reader: Reader, on_progress: Callable[[int], None] = lambda _: None) -> Views:
+def rebuild(
+    folder: Path,
+    reader: Reader,
+    on_progress: Callable[[int], None] = lambda _: None,
+    vault: Vault | None = None,
+) -> Views:
     """Replay the whole log into a new `views.db` and put it in the place of the old one. Blocking."""
     fresh = folder / f"{FILE_NAME}.new"
     fresh.unlink(missing_ok=True)
-    store = ViewStore(fresh)
+    store = ViewStore(fresh, vault)
     try:
         views = Views()
         store.load(views.all, reader.identity(), reader.head().position)

@@ -40,6 +40,10 @@ class Broadcasts:
             self._kept.popitem(last=False)
         self._on_sent(conversation_id)
 
+    def forget(self, conversation_id: str) -> None:
+        """Drop what is kept of a conversation."""
+        self._kept.pop(conversation_id, None)
+
     def after(self, conversation_id: str, number: int) -> list[Broadcast]:
         """Return what was said in a conversation after a number."""
         return [b for b in self._kept.get(conversation_id, ()) if b.number > number]

@@ -10,17 +10,33 @@ from quart_trio import QuartTrio
 from werkzeug.routing import Rule
 
 from web import pages
-from web.admin.routes import blueprint as admin
+from web.account.export import blueprint as account_export
+from web.account.routes import blueprint as account
+from web.account.tokens import blueprint as tokens
+from web.account.usage import blueprint as usage
+from web.admin.invites import blueprint as invites
+from web.admin.logs import blueprint as runner_logs
+from web.admin.runners import blueprint as admin_runners
+from web.admin.tokens import blueprint as admin_tokens
+from web.admin.usage import blueprint as admin_usage
+from web.admin.users import blueprint as admin
 from web.agents.routes import blueprint as agents
 from web.asgi import KeepAliveConnection
 from web.auth.guard import SAFE_METHODS, Guard
 from web.auth.routes import blueprint as auth
+from web.auth.throttle import SignInThrottle
 from web.callback.routes import blueprint as callback
 from web.context import admin_origin, anonymous_origin, caller
+from web.conversations.export import blueprint as export
 from web.conversations.routes import blueprint as conversations
+from web.inspector.events import blueprint as events
+from web.inspector.health import blueprint as health
+from web.inspector.streams import blueprint as streams
+from web.keys.routes import blueprint as keys
 from web.operations.routes import blueprint as operations
 from web.problems import Problem, handle_errors
 from web.runners.routes import blueprint as runners
+from web.search.routes import blueprint as search
 from web.services import Services
 
 
@@ -58,13 +74,21 @@ def make_app(services: Services, guard: Guard, metrics: CollectorRegistry = REGI
         RESPONSE_TIMEOUT=None,
         BODY_TIMEOUT=60,
         MAX_CONTENT_LENGTH=services.settings.max_body,
-        SEND_FILE_MAX_AGE_DEFAULT=3600,
         SERVICES=services,
         GUARD=guard,
         METRICS=metrics,
+        THROTTLE=SignInThrottle(
+            per_address=services.settings.sign_ins_per_address,
+            per_account=services.settings.sign_ins_per_account,
+        ),
     )
     app.url_map.merge_slashes = False
-    for blueprint in (auth, runners, agents, conversations, callback, admin, operations, pages.blueprint):
+    for blueprint in (
+        *(auth, account, account_export, tokens, usage, keys),
+        *(runners, agents, conversations, export, search, callback),
+        *(admin, invites, admin_tokens, admin_usage, admin_runners, runner_logs),
+        *(events, streams, health, operations, pages.blueprint),
+    ):
         app.register_blueprint(blueprint)
     QuartSchema(
         app,
@@ -96,6 +120,7 @@ def make_app(services: Services, guard: Guard, metrics: CollectorRegistry = REGI
         response.headers.setdefault("X-Content-Type-Options", "nosniff")
         response.headers.setdefault("Referrer-Policy", "same-origin")
         response.headers.setdefault("Content-Security-Policy", pages.CONTENT_SECURITY_POLICY)
+        response.headers.setdefault("Cross-Origin-Opener-Policy", "same-origin")
         if response.mimetype in {"application/json", "application/problem+json"}:
             response.headers.setdefault("Cache-Control", "no-store")
         return response

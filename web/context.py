@@ -1,12 +1,16 @@
 """What a handler needs to know of its request."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import cast
 
 from quart import current_app, g, request
 
 from domain.errors import Forbidden
 from eventlog.envelope import Origin
+from web.auth.address import client_address, site
 from web.auth.guard import Caller, Guard, refuse_foreign_origin
+from web.auth.throttle import SignInThrottle
 from web.services import Services
 
 CORRELATION = "agentstack.correlation"
@@ -31,8 +35,32 @@ def headers() -> dict[str, str]:
 def caller() -> Caller:
     """Return who is calling. Raises Unauthenticated or Forbidden."""
     if "caller" not in g:
-        g.caller = _guard().identify(request.method, headers(), correlation())
+        g.caller = _guard().identify_beyond_v1(request.method, headers(), correlation())
     return cast(Caller, g.caller)
+
+
+def person() -> Caller:
+    """Return who is calling. Raises Forbidden for a program with an API token."""
+    who = caller()
+    _ = who.session  # Which only a sign-in has.
+    return who
+
+
+def still_good() -> Callable[[], bool]:
+    """Return what tells, later, whether the caller of this request would still be let in."""
+    return partial(_guard().is_good, caller())
+
+
+def throttle() -> SignInThrottle:
+    """Return the throttle of sign-ins."""
+    return cast(SignInThrottle, current_app.config["THROTTLE"])
+
+
+def client_site() -> str:
+    """Return where this request comes from, in the form in which it is counted."""
+    forwarded_for = ",".join(request.headers.getlist("X-Forwarded-For"))
+    trusted = services().settings.trusted_proxies
+    return site(client_address(request.remote_addr or "", forwarded_for, trusted))
 
 
 def anonymous_origin() -> Origin:

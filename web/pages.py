@@ -45,12 +45,14 @@ async def index() -> Response:
 
 @blueprint.get("/static/<path:name>")
 async def static(name: str) -> Response:
-    """Return a file of the page."""
+    """Return a file of the page. Browsers ask anew each time: after an upgrade none mixes old files and new."""
     try:
-        return await send_from_directory(_STATIC, name)
+        answer = await send_from_directory(_STATIC, name)
     except (OSError, OverflowError, ValueError):
         # A name that no file can have, or a date that no clock can show.
         raise NotFound("There is no such file.") from None
+    answer.headers["Cache-Control"] = "no-cache"
+    return answer
 
 
 @blueprint.get("/favicon.ico")

@@ -21,11 +21,12 @@ from domain.errors import (
     NotFound,
     StartTimedOut,
     TooLarge,
+    TooMany,
     Unauthenticated,
     Unavailable,
     Unprocessable,
 )
-from eventlog.errors import AppendFailedError, LogClosedError, StreamConflictError
+from eventlog.errors import AppendFailedError, KeyDestroyedError, LogClosedError, ReadOnlyError, StreamConflictError
 
 STATUS: Mapping[type[DomainError], int] = {
     Invalid: 400,
@@ -35,6 +36,7 @@ STATUS: Mapping[type[DomainError], int] = {
     Conflict: 409,
     TooLarge: 413,
     Unprocessable: 422,
+    TooMany: 429,
     EngineFailed: 502,
     Unavailable: 503,
     StartTimedOut: 504,
@@ -115,6 +117,14 @@ def handle_errors(app: Quart) -> None:
     @app.errorhandler(StreamConflictError)
     async def conflict(_: StreamConflictError) -> Response:
         return problem(409, "Somebody else changed this at the same moment. Load it again and retry.", "conflict")
+
+    @app.errorhandler(KeyDestroyedError)
+    async def deleted(_: KeyDestroyedError) -> Response:
+        return problem(404, "This account was deleted a moment ago.", "not_found")
+
+    @app.errorhandler(ReadOnlyError)
+    async def read_only(error: ReadOnlyError) -> Response:
+        return problem(403, f"{str(error).capitalize()}.", "read_only")
 
     @app.errorhandler(AppendFailedError)
     @app.errorhandler(LogClosedError)

@@ -2,20 +2,34 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network
 
 import trio
 
 from domain.backends.registry import Backends
+from eventlog.checkpoint import Signer
 from eventlog.log import EventLog
+from projections.rebuilding import Rebuilder
+from projections.search import Search
 from projections.views import Views
+from supervisors.admission import Admission
 from supervisors.broadcasts import Broadcasts
 from supervisors.commands.accounts import Accounts
 from supervisors.commands.agents import AgentCommands
 from supervisors.commands.conversations import ConversationCommands
+from supervisors.commands.deletion import Deletion
+from supervisors.commands.invites import Invites
+from supervisors.commands.keys import Keys
+from supervisors.commands.tokens import Tokens
+from supervisors.disk import Disk
 from supervisors.runners.pool import RunnerPool
 from supervisors.signals import Signals
 from supervisors.turns.turns import Turns
+from supervisors.usage import UsageMeter
 
+Network = IPv4Network | IPv6Network
+COMMITS = "commits"
+"""The signal of every commit of the log."""
 SHUTDOWN = "shutdown"
 """The signal that every open stream listens to."""
 
@@ -32,6 +46,13 @@ class WebSettings:
     invite_code: str
     operator_key: str
     """Shared by processes that can read the data folder: the command line speaks to the server with it."""
+    sign_ins_per_address: int
+    sign_ins_per_account: int
+    trusted_proxies: tuple[Network, ...]
+    cors_origins: frozenset[str]
+    private_upstreams: bool
+    read_only: bool
+    """Nothing can be changed or started: it shows how things were."""
     max_agents: int
     max_body: int
 
@@ -58,7 +79,17 @@ class Services:
     backends: Backends
     pool: RunnerPool
     turns: Turns
+    admission: Admission
+    usage: UsageMeter
     accounts: Accounts
+    tokens: Tokens
+    invites: Invites
+    keys: Keys
+    deletion: Deletion
+    search: Search
+    rebuilder: Rebuilder
+    signer: Signer
+    disk: Disk
     agents: AgentCommands
     conversations: ConversationCommands
     signals: Signals

@@ -1,5 +1,6 @@
 """Server-sent events, in the one form in which all our streams are sent."""
 
+from collections.abc import Callable
 from typing import Protocol, Self
 
 import orjson
@@ -7,6 +8,7 @@ import trio
 from quart import Response, request
 
 from supervisors.signals import Watch
+from web.context import still_good
 from web.services import Lifecycle
 
 KEEP_ALIVE_SECONDS = 15.0
@@ -39,16 +41,17 @@ class EventStream:
     It queues nothing: a slow reader is asked for less often and then gets all the news at once.
     """
 
-    def __init__(self, source: Source, lifecycle: Lifecycle) -> None:
+    def __init__(self, source: Source, lifecycle: Lifecycle, still_good: Callable[[], bool]) -> None:
         self._source = source
         self._lifecycle = lifecycle
+        self._still_good = still_good
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> bytes:
         while True:
-            if self._lifecycle.closing.is_set():
+            if self._lifecycle.closing.is_set() or not self._still_good():
                 raise StopAsyncIteration
             news = await self._source.take()
             if news:
@@ -62,9 +65,9 @@ class EventStream:
 
 
 def event_stream(source: Source, lifecycle: Lifecycle) -> Response:
-    """Return the response that streams `source`."""
+    """Return the response that streams `source`, for as long as the caller would still be let in."""
     return Response(
-        b"" if request.method == "HEAD" else EventStream(source, lifecycle),
+        b"" if request.method == "HEAD" else EventStream(source, lifecycle, still_good()),
         content_type="text/event-stream",
         headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"},
     )

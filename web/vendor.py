@@ -20,6 +20,8 @@ FILES = {
     "marked.js": "marked/lib/marked.esm.js",
     "purify.js": "dompurify/dist/purify.es.mjs",
     "highlight.js": "@highlightjs/cdn-assets/es/highlight.min.js",
+    "uplot.js": "uplot/dist/uPlot.esm.js",
+    "uplot.css": "uplot/dist/uPlot.min.css",
 }
 
 

@@ -5,13 +5,19 @@ import sys
 import click
 
 from agentstack import __version__
+from agentstack.cli.audit import audit
 from agentstack.cli.backends import backends
+from agentstack.cli.backup import backup
+from agentstack.cli.compact import compact_command
 from agentstack.cli.doctor import doctor
 from agentstack.cli.events import events
 from agentstack.cli.images import images
+from agentstack.cli.import_legacy import import_command
 from agentstack.cli.projections import projections
+from agentstack.cli.replay import replay
 from agentstack.cli.serve import serve
 from agentstack.cli.users import users
+from agentstack.cli.vault import vault
 from agentstack.logs import configure_logging
 from agentstack.settings import SettingsError
 from domain.backends.registry import BackendsFileError
@@ -34,8 +40,14 @@ cli.add_command(doctor)
 cli.add_command(backends)
 cli.add_command(images)
 cli.add_command(events)
+cli.add_command(audit)
+cli.add_command(backup)
 cli.add_command(projections)
+cli.add_command(replay)
+cli.add_command(compact_command)
 cli.add_command(users)
+cli.add_command(vault)
+cli.add_command(import_command)
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ import click
 from rich.table import Table
 
 from agentstack.cli.folder import console
-from agentstack.root import backends_path, read_backends
+from agentstack.declaration import backends_path, read_backends
 from agentstack.settings import load_settings
 from domain.backends.registry import json_schema
 from supervisors.engines.protocol import EngineError

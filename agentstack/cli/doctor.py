@@ -6,18 +6,23 @@ import socket
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import click
 import trio
 from rich.table import Table
 
 from agentstack.cli.folder import console
-from agentstack.root import backends_path, load_backends, make_engines, prepare_folder
+from agentstack.declaration import backends_path, load_backends
+from agentstack.engines import make_engines
+from agentstack.root import prepare_folder
 from agentstack.settings import Settings, SettingsError, load_settings
+from agentstack.vaults import open_own_vault
 from domain.backends.definition import Backend
 from domain.backends.registry import BackendsFileError
 from eventlog.errors import DataFolderInUseError, EventLogError
 from eventlog.folder import FolderLock, refuse_network_file_system
+from eventlog.log import FILE_NAME
 from supervisors.engines.docker.engine import DockerEngine
 from supervisors.engines.docker.images import names_of
 from supervisors.engines.protocol import EngineError
@@ -78,6 +83,8 @@ def _folder(settings: Settings) -> Iterator[Finding]:
     except DataFolderInUseError:
         running = True
     yield Finding("data folder", well=True, text=f"{folder}" + (", in use by a running server" if running else ""))
+    if (folder / FILE_NAME).exists():
+        yield _vault(settings, folder)
     free = shutil.disk_usage(folder).free
     yield Finding(
         "disk space",
@@ -85,6 +92,16 @@ def _folder(settings: Settings) -> Iterator[Finding]:
         text=f"{free / 1e9:.1f} GB free",
         mend="" if free > _LEAST_FREE else "Free some space: conversations cannot be saved on a full disk.",
     )
+
+
+def _vault(settings: Settings, folder: Path) -> Finding:
+    try:
+        vault = open_own_vault(settings, folder)
+    except (EventLogError, SettingsError) as error:
+        return Finding("vault", well=False, text="cannot be opened", mend=str(error))
+    count = len(vault.owners)
+    vault.close()
+    return Finding("vault", well=True, text=f"opens, with the keys of {count} users")
 
 
 def _engines(settings: Settings) -> Iterator[Finding]:

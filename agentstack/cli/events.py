@@ -1,6 +1,8 @@
 """`agentstack events`: looking into the log, also while the server runs. Secrets are masked."""
 
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,11 +12,15 @@ from rich.table import Table
 from rich.text import Text
 
 from agentstack.cli.folder import as_json, console, open_reader
+from agentstack.replaying import parse_moment
+from domain.users.rules import normal_email
+from eventlog.described import described
 from eventlog.envelope import Recorded
-from eventlog.reader import Filter, Reader
+from eventlog.filter import Filter
+from eventlog.reader import Reader
+from projections.views import Views
 
 _POLL_SECONDS = 0.5
-MASK = "••••••••"
 
 
 @click.group()
@@ -22,27 +28,66 @@ def events() -> None:
     """Look into the event log."""
 
 
+def _filtered(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that say which events are meant."""
+    options: tuple[Callable[[Any], Any], ...] = (
+        click.option("--until", help="Only before this time."),
+        click.option("--since", help="Only from this time on, for example 2026-11-25T14:30 (UTC)."),
+        click.option("--correlation", help="Only of this request or job."),
+        click.option("--user", help="Only about or by this user: an id or an address."),
+        click.option("--after", default=0, help="Only positions after this one."),
+        click.option("--type", "types", multiple=True, help="Only this type, such as runner.failed. Repeatable."),
+        click.option("--prefix", help="Only streams that begin so, for example conversation:"),
+        click.option("--stream", help="Only this stream, for example user:01h..."),
+    )
+    for option in options:
+        command = option(command)
+    return command
+
+
+def _filter(reader: Reader, *, newest: bool, given: dict[str, Any]) -> Filter:
+    user = given["user"]
+    if user and "@" in user:
+        views = Views()
+        views.catch_up(reader)
+        found = views.users.by_email(normal_email(user))
+        if found is None:
+            raise click.ClickException(f"There is no account with the address {user}.")
+        user = found.id
+    since, until = (parse_moment(given[n], reader) if given[n] else None for n in ("since", "until"))
+    return Filter(
+        after=max(given["after"], since or 0),
+        until=until,
+        stream=given["stream"],
+        stream_prefix=given["prefix"],
+        types=given["types"],
+        user=user,
+        correlation=given["correlation"],
+        newest_first=newest,
+    )
+
+
 @events.command("list")
-@click.option("--stream", help="Only this stream, for example user:01h...")
-@click.option("--prefix", help="Only streams that begin so, for example conversation:")
-@click.option("--type", "types", multiple=True, help="Only this type, for example runner.failed. Repeatable.")
-@click.option("--after", default=0, help="Only positions after this one.")
+@_filtered
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 10_000))
 @click.option("--newest/--oldest", default=True, help="Which end to begin from (default: the newest).")
 @as_json
-def list_events(
-    stream: str | None,
-    prefix: str | None,
-    types: tuple[str, ...],
-    after: int,
-    limit: int,
-    newest: bool,
-    json_: bool,
-) -> None:
+def list_events(limit: int, newest: bool, json_: bool, **given: Any) -> None:
     """List events, one a line."""
-    wanted = Filter(after=after, stream=stream, stream_prefix=prefix, types=types, newest_first=newest)
-    found = open_reader().events(wanted, limit)
+    reader = open_reader()
+    found = reader.events(_filter(reader, newest=newest, given=given), limit)
     _print(found[::-1] if newest else found, json_)
+
+
+@events.command()
+@_filtered
+def export(**given: Any) -> None:
+    """Print all events that fit as JSON, one a line, oldest first."""
+    reader = open_reader()
+    wanted = _filter(reader, newest=False, given=given)
+    while found := reader.exported(wanted):
+        click.echo(b"\n".join(map(orjson.dumps, found)))
+        wanted = replace(wanted, after=found[-1]["position"])
 
 
 @events.command()
@@ -70,7 +115,7 @@ def show(position: int) -> None:
     found = open_reader().events(Filter(after=position - 1, until=position))
     if not found:
         raise click.ClickException(f"There is no event at position {position}.")
-    console.print_json(orjson.dumps(described(found[0])).decode())
+    console.print_json(orjson.dumps(_described(found[0])).decode())
 
 
 @events.command("streams")
@@ -84,41 +129,20 @@ def list_streams(prefix: str, limit: int) -> None:
     console.print(table)
 
 
-@events.command()
-def verify() -> None:
-    """Check the whole hash chain of the log."""
-    reader: Reader = open_reader()
-    count = reader.verify()
-    console.print(f"The log verifies: {count} events, head {reader.head().hash.hex()[:16]}.")
-
-
-def described(record: Recorded[Any]) -> dict[str, Any]:
-    """Return an event with its envelope, secrets masked."""
-    payload = record.event.model_dump()
-    masked = {k: MASK if k in record.event.SECRET else v for k, v in payload.items()}
-    return {
-        "position": record.position,
-        "stream": record.stream,
-        "version": record.version,
-        "type": record.type,
-        "time": _time(record.time),
-        "actor": record.origin.actor,
-        "correlation": record.origin.correlation,
-        "causation": record.origin.causation,
-        "payload": masked,
-    }
+def _described(record: Recorded[Any]) -> dict[str, Any]:
+    return {**described(record), "time": _time(record.time)}
 
 
 def _print(found: list[Recorded[Any]], json_: bool) -> None:
     for record in found:
-        shown = described(record)
+        shown = _described(record)
         if json_:
             click.echo(orjson.dumps(shown))
             continue
         payload = orjson.dumps(shown["payload"]).decode()
         line = Text.assemble(
             (f"{record.position:>8} ", "dim"),
-            (f"{shown['time']} ", "dim"),
+            (f"{_time(record.time)} ", "dim"),
             (f"{record.type:<22} ", "bold cyan"),
             (f"{record.stream} ", "green"),
             (f"by {record.origin.actor} ", "dim"),

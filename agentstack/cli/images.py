@@ -11,7 +11,8 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 from agentstack.cli.folder import as_json, console
-from agentstack.root import build_folders, load_backends, make_engines
+from agentstack.declaration import build_folders, load_backends
+from agentstack.engines import make_engines
 from agentstack.settings import Settings, load_settings
 from domain.backends.definition import Backend
 from supervisors.engines.docker.build import BuildOptions

@@ -7,6 +7,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedCo
 from rich.table import Table
 
 from agentstack.cli.folder import console, data_folder, open_reader
+from agentstack.settings import load_settings
+from agentstack.vaults import open_own_vault
 from eventlog.folder import FolderLock
 from projections.store import FILE_NAME
 from projections.views import rebuild
@@ -38,11 +40,12 @@ def rebuild_all() -> None:
     folder = data_folder()
     lock = FolderLock(folder)
     try:
-        reader = open_reader(folder)
+        vault = open_own_vault(load_settings(), folder)
+        reader = open_reader(folder, vault)
         head = reader.head().position
         with Progress("Replaying", BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=console) as bar:
             task = bar.add_task("", total=head)
-            views = rebuild(folder, reader, lambda position: bar.update(task, completed=position))
+            views = rebuild(folder, reader, lambda position: bar.update(task, completed=position), vault)
             bar.update(task, completed=head)
     finally:
         lock.close()

@@ -1,5 +1,7 @@
 """Events of the stream `agent:<id>`."""
 
+from typing import ClassVar
+
 from domain.event import Event
 
 
@@ -7,6 +9,7 @@ class AgentCreated(Event):
     """A user got an instance of a backend. `ordinal` counts from 1 within (user, backend)."""
 
     TOPIC = "agent.created"
+    PRIVATE: ClassVar[frozenset[str]] = frozenset({"model", "name"})
 
     agent_id: str
     user_id: str
@@ -20,6 +23,7 @@ class AgentChanged(Event):
     """The agent's name or model override changed; both are given as they are now."""
 
     TOPIC = "agent.changed"
+    PRIVATE: ClassVar[frozenset[str]] = frozenset({"model", "name"})
 
     agent_id: str
     name: str

@@ -1,6 +1,6 @@
 """Events of the stream `conversation:<id>`: metadata and whole messages, never single tokens."""
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -23,6 +23,7 @@ class ConversationStarted(Event):
     """Somebody opened a conversation with one of their agents."""
 
     TOPIC = "conversation.started"
+    PRIVATE: ClassVar[frozenset[str]] = frozenset({"title"})
 
     conversation_id: str
     user_id: str
@@ -36,6 +37,7 @@ class ConversationRenamed(Event):
     """The title changed."""
 
     TOPIC = "conversation.renamed"
+    PRIVATE: ClassVar[frozenset[str]] = frozenset({"title"})
 
     conversation_id: str
     title: str
@@ -53,6 +55,7 @@ class MessagePosted(Event):
     """A message that did not come out of a turn, or the one that a turn answers."""
 
     TOPIC = "message.posted"
+    PRIVATE: ClassVar[frozenset[str]] = frozenset({"content", "extra"})
 
     conversation_id: str
     message_id: str
@@ -87,6 +90,7 @@ class TurnFinished(Event):
     """The agent answered, or was stopped by its user (`finish_reason` is then `cancelled`)."""
 
     TOPIC = "turn.finished"
+    PRIVATE: ClassVar[frozenset[str]] = frozenset({"content"})
 
     conversation_id: str
     turn_id: str
@@ -100,6 +104,7 @@ class TurnFailed(Event):
     """The agent could not answer. `content` is what it had written, `error` what a person is told."""
 
     TOPIC = "turn.failed"
+    PRIVATE: ClassVar[frozenset[str]] = frozenset({"content", "error"})
 
     conversation_id: str
     turn_id: str
@@ -113,6 +118,7 @@ class TurnInterrupted(Event):
     """The server stopped in the middle. `content` is what had been saved by then, "" after a crash."""
 
     TOPIC = "turn.interrupted"
+    PRIVATE: ClassVar[frozenset[str]] = frozenset({"content"})
 
     conversation_id: str
     turn_id: str

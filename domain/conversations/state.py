@@ -102,7 +102,9 @@ def evolve(state: Conversation, event: Event, at: float) -> Conversation:
             message = Message(event.message_id, event.role, event.content, at)
             return replace(state, messages=(*state.messages, message))
         case MessagesDropped():
-            kept = next(i for i, m in enumerate(state.messages) if m.id == event.after_message_id) + 1
+            # Of a conversation whose text was erased, the message may not be there.
+            ids = [m.id for m in state.messages]
+            kept = ids.index(event.after_message_id) + 1 if event.after_message_id in ids else len(ids)
             return replace(state, messages=state.messages[:kept])
         case TurnStarted():
             turn = Turn(event.turn_id, event.user_message_id, event.model)

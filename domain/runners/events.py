@@ -1,10 +1,10 @@
 """Events of the stream `runner:<id>`: a new stream for every start, so it stays short."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from domain.event import Event
 
-StopReason = Literal["idle", "requested", "agent_deleted", "shutdown", "orphaned"]
+StopReason = Literal["idle", "requested", "keys_changed", "agent_deleted", "shutdown", "orphaned"]
 
 
 class RunnerRequested(Event):
@@ -46,6 +46,7 @@ class RunnerFailed(Event):
     """It did not come up, or it died. `log_tail` is what it said last, secrets redacted."""
 
     TOPIC = "runner.failed"
+    PRIVATE: ClassVar[frozenset[str]] = frozenset({"log_tail", "message"})
 
     runner_id: str
     stage: str

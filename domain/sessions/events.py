@@ -1,14 +1,17 @@
 """Events of the stream `session:<user id>`."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from domain.event import Event
+
+RevocationReason = Literal["logout", "password_changed", "revoked"]
 
 
 class SessionOpened(Event):
     """Somebody signed in. `expires_at` is in unix seconds; `device` is what the client says it is."""
 
     TOPIC = "session.opened"
+    PRIVATE: ClassVar[frozenset[str]] = frozenset({"device"})
 
     session_id: str
     user_id: str
@@ -23,4 +26,4 @@ class SessionRevoked(Event):
 
     session_id: str
     user_id: str
-    reason: Literal["logout", "password_changed", "revoked"]
+    reason: RevocationReason

@@ -12,6 +12,7 @@ class UserRegistered(Event):
 
     TOPIC = "user.registered"
     SECRET: ClassVar[frozenset[str]] = frozenset({"password_hash"})
+    PRIVATE: ClassVar[frozenset[str]] = frozenset({"email", "name", "password_hash"})
 
     user_id: str
     email: str
@@ -19,6 +20,28 @@ class UserRegistered(Event):
     slug: str
     role: Role
     password_hash: str
+
+
+class UserRenamed(Event):
+    """The user, or the admin, chose another name to show."""
+
+    TOPIC = "user.renamed"
+    PRIVATE: ClassVar[frozenset[str]] = frozenset({"name"})
+
+    user_id: str
+    name: str
+
+
+class PasswordChanged(Event):
+    """There is another password; with `rehashed`, the same one is hashed anew."""
+
+    TOPIC = "user.password_changed"
+    SECRET: ClassVar[frozenset[str]] = frozenset({"password_hash"})
+    PRIVATE: ClassVar[frozenset[str]] = frozenset({"password_hash"})
+
+    user_id: str
+    password_hash: str
+    rehashed: bool = False
 
 
 class UserIdleChanged(Event):
@@ -31,10 +54,35 @@ class UserIdleChanged(Event):
     idle_seconds: int
 
 
+class BudgetSet(Event):
+    """The admin set how many tokens a user may use in a month (UTC); None for any number."""
+
+    TOPIC = "user.budget_set"
+
+    user_id: str
+    monthly_tokens: int | None
+
+
+class UserDeleted(Event):
+    """The account is gone. With it goes the key of all that was private in the user's events."""
+
+    TOPIC = "user.deleted"
+
+    user_id: str
+
+
 class EmailClaimed(Event):
-    """The only event of `email:<hmac>`: its version 1 exists once, so an address is taken once."""
+    """An address was taken: version 1 of `email:<hmac>` exists once, and after a release there is a next claim."""
 
     TOPIC = "email.claimed"
+
+    user_id: str
+
+
+class EmailReleased(Event):
+    """The account with the address was deleted: it may be used for another one."""
+
+    TOPIC = "email.released"
 
     user_id: str
 

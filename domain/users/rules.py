@@ -4,10 +4,9 @@ import re
 import unicodedata
 
 from domain.errors import Invalid
+from domain.event import Event
 from domain.users.events import AdminAppointed, EmailClaimed, Role, SlugClaimed, UserRegistered
 
-MIN_PASSWORD = 10
-MAX_PASSWORD = 256
 MAX_NAME = 80
 _EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s.]+(\.[^@\s.]+)*")
 
@@ -21,14 +20,6 @@ def normal_email(email: str) -> str:
     if len(text) > 254 or not text.isprintable() or not _EMAIL.fullmatch(text):
         raise Invalid("That is not an email address. Write it as name@example.org.", code="bad_email")
     return text
-
-
-def check_password(password: str) -> None:
-    """Raise Invalid unless the password has between 10 and 256 characters."""
-    if len(password) < MIN_PASSWORD:
-        raise Invalid(f"The password is too short: use at least {MIN_PASSWORD} characters.", code="weak_password")
-    if len(password) > MAX_PASSWORD:
-        raise Invalid(f"The password is too long: use at most {MAX_PASSWORD} characters.", code="weak_password")
 
 
 def display_name(name: str | None, email: str) -> str:
@@ -52,13 +43,13 @@ def slug_base(email: str) -> str:
 
 def register(
     *, user_id: str, email: str, name: str, slug: str, role: Role, password_hash: str, email_key: str
-) -> dict[str, UserRegistered | EmailClaimed | SlugClaimed | AdminAppointed]:
-    """Decide the events that make an account: one first event for each stream named.
+) -> dict[str, Event]:
+    """Decide the events that make an account: one event for each stream named.
 
     All go into one append, so a taken address, slug or admin seat fails the whole, and a caller learns
     from the stream in conflict which one it was. `email_key` is the keyed hash of the normal address.
     """
-    events: dict[str, UserRegistered | EmailClaimed | SlugClaimed | AdminAppointed] = {
+    events: dict[str, Event] = {
         f"email:{email_key}": EmailClaimed(user_id=user_id),
         f"slug:{slug}": SlugClaimed(user_id=user_id),
     }

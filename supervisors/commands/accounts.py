@@ -1,78 +1,97 @@
-"""Making accounts and signing in."""
+"""Making accounts, signing in, and changing what an account says."""
 
 import hashlib
 import hmac
 import time
+from collections.abc import Iterator
 
 import trio
-from argon2 import PasswordHasher
-from argon2.exceptions import InvalidHashError, VerifyMismatchError
 
-from domain.errors import Conflict, Invalid, Unauthenticated
+from domain.errors import Conflict, Forbidden, Invalid, Unauthenticated
 from domain.ids import new_id
-from domain.sessions.events import SessionOpened, SessionRevoked
-from domain.users.events import Role, UserIdleChanged
-from domain.users.rules import check_password, display_name, normal_email, register, slug_base
+from domain.invites.events import InviteUsed
+from domain.sessions.events import RevocationReason, SessionOpened, SessionRevoked
+from domain.users.events import BudgetSet, PasswordChanged, Role, UserIdleChanged, UserRenamed
+from domain.users.passwords import check_password
+from domain.users.rules import display_name, normal_email, register, slug_base
 from eventlog.envelope import Origin, StreamAppend
 from eventlog.errors import StreamConflictError
 from eventlog.log import EventLog
-from eventlog.reader import Filter
+from eventlog.vault import Vault
 from projections.sessions import Session
 from projections.users import User
 from projections.views import Views
+from supervisors.commands.hashing import Hashing
+from supervisors.commands.invites import bad_invite, hash_of
+from supervisors.commands.stream_end import StreamEnds
 
-_SLUG_ATTEMPTS = 1000
+_ATTEMPTS = 1000
 
 
 class Accounts:
     """Commands on users and their sessions. `secret` keys the hash under which an address is claimed."""
 
-    def __init__(self, log: EventLog, views: Views, secret: bytes, *, session_seconds: int) -> None:
+    def __init__(self, log: EventLog, views: Views, vault: Vault, secret: bytes, *, session_seconds: int) -> None:
         self._log = log
         self._views = views
+        self._vault = vault
         self._secret = secret
         self._session_seconds = session_seconds
-        self._hasher = PasswordHasher()
-        self._nobody = self._hasher.hash("nobody's password")
-        # Each hash takes 64 MiB and a core: more at once would starve everything else.
-        self._hashing = trio.CapacityLimiter(2)
-        self._streams: dict[str, trio.Lock] = {}
+        self._hashing = Hashing()
+        self._ends = StreamEnds(log)
 
-    async def register(self, *, email: str, password: str, name: str | None, role: Role, origin: Origin) -> User:
-        """Make an account. Raises Invalid for bad values, Conflict for a taken address or admin seat."""
+    async def register(
+        self, *, email: str, password: str, name: str | None, role: Role, origin: Origin, invite: str = ""
+    ) -> User:
+        """Make an account, by an invitation if its code is given.
+
+        Raises Invalid for bad values, Conflict for a taken address or admin seat, Forbidden for a bad invitation.
+        """
+        self._use(invite, "")  # Before anything else: without a good one, nothing is told.
         address = normal_email(email)
-        check_password(password)
         shown = display_name(name, address)
+        check_password(password, address, address.partition("@")[0], shown)
         if self._views.users.by_email(address):
             raise _taken()
-        password_hash = await trio.to_thread.run_sync(self._hasher.hash, password, limiter=self._hashing)
+        password_hash = await self._hashing.hash(password)
         user_id = new_id(time.time())
-        base = slug_base(address)
-        for attempt in range(_SLUG_ATTEMPTS):
-            slug = base if attempt == 0 else f"{base}{attempt + 1}"
-            if self._views.users.slug_taken(slug):
-                continue
-            events = register(
-                user_id=user_id,
-                email=email.strip(),
-                name=shown,
-                slug=slug,
-                role=role,
-                password_hash=password_hash,
-                email_key=self._email_key(address),
-            )
-            try:
-                await self._log.append(*(StreamAppend(s, 0, [e]) for s, e in events.items()), origin=origin)
-            except StreamConflictError as conflict:
-                if conflict.stream.startswith("slug:"):
-                    continue
-                if conflict.stream == "admin":
-                    raise Conflict(
-                        "There is an admin already, and there is only one.", code="admin_exists"
-                    ) from None
-                raise _taken() from None
-            return self._views.users.get(user_id)
-        raise Conflict("No free short name could be found for this address.", code="no_slug")
+        await trio.to_thread.run_sync(self._vault.create, user_id)
+        email_key = self._email_key(address)
+        # An address whose account was deleted has a history: the new claim goes on from there.
+        claim_at = await self._ends.version(f"email:{email_key}")
+        slugs = self._slugs(address)
+        slug = next(slugs, "")
+        try:
+            while slug:
+                events = register(
+                    user_id=user_id,
+                    email=email.strip(),
+                    name=shown,
+                    slug=slug,
+                    role=role,
+                    password_hash=password_hash,
+                    email_key=email_key,
+                )
+                appends = [
+                    StreamAppend(stream, claim_at if stream.startswith("email:") else 0, [event], user_id)
+                    for stream, event in events.items()
+                ]
+                if self._views.users.by_email(address):
+                    raise _taken()
+                try:
+                    await self._log.append(*appends, *self._use(invite, user_id), origin=origin)
+                except StreamConflictError as conflict:
+                    if conflict.stream.startswith("slug:"):
+                        slug = next(slugs, "")
+                    elif not conflict.stream.startswith("invite:"):  # Which may be good for one more.
+                        raise _taken(conflict.stream) from None
+                else:
+                    return self._views.users.get(user_id)
+            raise Conflict("No free short name could be found for this address.", code="no_slug")
+        finally:
+            if self._views.users.find(user_id) is None:
+                with trio.CancelScope(shield=True):
+                    await trio.to_thread.run_sync(self._vault.destroy, user_id)
 
     async def authenticate(self, email: str, password: str) -> User:
         """Return the user with these credentials. Raises Unauthenticated, which does not say what was wrong.
@@ -83,17 +102,50 @@ class Accounts:
             user = self._views.users.by_email(normal_email(email))
         except Invalid:
             user = None
-        expected = user.password_hash if user else self._nobody
-        try:
-            await trio.to_thread.run_sync(self._hasher.verify, expected, password, limiter=self._hashing)
-        except (VerifyMismatchError, InvalidHashError):
-            user = None
-        if user is None:
+        fits = await self._hashing.fits(password, user.password_hash if user else None)
+        if user is None or not fits:
             raise Unauthenticated("The email address or the password is wrong.", code="bad_credentials")
+        if self._hashing.is_outdated(user.password_hash):
+            await self._keep_password(user, password, Origin("system", "rehash"), rehashed=True)
         return user
 
+    async def change_password(self, user: User, current: str, new: str, session: Session, origin: Origin) -> None:
+        """Change one's own password, and end one's other sessions. Raises Forbidden when `current` is wrong."""
+        if not await self._hashing.fits(current, user.password_hash):
+            raise Forbidden("The current password is wrong.", code="wrong_password")
+        await self.set_password(user, new, origin, keep=session.id)
+
+    def check(self, user: User, *, name: str | None, password: str | None) -> None:
+        """Raise Invalid unless the name and the password, where given, are good ones for a user."""
+        if name is not None:
+            display_name(name, user.email)
+        if password is not None:
+            check_password(password, user.email, user.email.partition("@")[0], user.name)
+
+    async def set_password(self, user: User, new: str, origin: Origin, *, keep: str = "") -> None:
+        """Set a password and end all sessions of its user, but for the one to keep. Raises Invalid."""
+        self.check(user, name=None, password=new)
+        await self._keep_password(user, new, origin)
+        for session in self._views.sessions.of_user(user.id):
+            if session.id != keep:
+                await self.revoke_session(session, origin, reason="password_changed")
+
+    async def rename(self, user: User, name: str, origin: Origin) -> User:
+        """Change the name that is shown. Raises Invalid."""
+        shown = display_name(name, user.email)
+        if shown != user.name:
+            event = UserRenamed(user_id=user.id, name=shown)
+            await self._ends.append(f"user:{user.id}", event, origin, owner=user.id)
+        return self._views.users.get(user.id)
+
+    async def set_budget(self, user: User, monthly_tokens: int | None, origin: Origin) -> None:
+        """Set how many tokens a user may use in a month; None for any number."""
+        if monthly_tokens != user.monthly_tokens:
+            event = BudgetSet(user_id=user.id, monthly_tokens=monthly_tokens)
+            await self._ends.append(f"user:{user.id}", event, origin, owner=user.id)
+
     async def open_session(self, user: User, device: str, origin: Origin) -> Session:
-        """Sign a user in."""
+        """Sign a user in. Raises Unauthenticated when the password was changed since `user` was looked up."""
         now = time.time()
         event = SessionOpened(
             session_id=new_id(now),
@@ -101,31 +153,58 @@ class Accounts:
             device=device[:200],
             expires_at=int(now) + self._session_seconds,
         )
-        await self._on_stream(f"session:{user.id}", event, origin)
-        return Session(event.session_id, user.id, event.device, now, event.expires_at)
+        await self._ends.append(f"session:{user.id}", event, origin, owner=user.id)
+        session = Session(event.session_id, user.id, event.device, now, event.expires_at)
+        # A change either sees this sign-in and ends it, or is seen here.
+        today = self._views.users.find(user.id)
+        if today is None or today.password_changes != user.password_changes:
+            await self.revoke_session(session, origin, reason="password_changed")
+            raise Unauthenticated("The password was changed a moment ago. Sign in again.", code="bad_credentials")
+        return session
 
-    async def revoke_session(self, session: Session, origin: Origin) -> None:
-        """Sign a session out."""
-        event = SessionRevoked(session_id=session.id, user_id=session.user_id, reason="logout")
-        await self._on_stream(f"session:{session.user_id}", event, origin)
+    async def revoke_session(
+        self, session: Session, origin: Origin, *, reason: RevocationReason = "logout"
+    ) -> None:
+        """End a session."""
+        event = SessionRevoked(session_id=session.id, user_id=session.user_id, reason=reason)
+        await self._ends.append(f"session:{session.user_id}", event, origin, owner=session.user_id)
 
     async def choose_idle(self, user: User, backend: str, seconds: int, origin: Origin) -> None:
         """Keep how long a user's runners of a backend may idle. 0 means for ever."""
         event = UserIdleChanged(user_id=user.id, backend=backend, idle_seconds=seconds)
-        await self._on_stream(f"user:{user.id}", event, origin)
+        await self._ends.append(f"user:{user.id}", event, origin, owner=user.id)
 
-    async def _on_stream(
-        self, stream: str, event: SessionOpened | SessionRevoked | UserIdleChanged, origin: Origin
-    ) -> None:
-        """Append to the end of a stream, wherever that is: the event is right in every state."""
-        async with self._streams.setdefault(stream, trio.Lock()):
-            newest = await self._log.read(Filter(stream=stream, newest_first=True), limit=1)
-            version = newest[0].version if newest else 0
-            await self._log.append(StreamAppend(stream, version, [event]), origin=origin)
+    def email_stream(self, email: str) -> str:
+        """Return the stream in which an address is claimed: its name does not tell the address."""
+        return f"email:{self._email_key(normal_email(email))}"
 
     def _email_key(self, address: str) -> str:
         return hmac.new(self._secret, f"email:{address}".encode(), hashlib.sha256).hexdigest()
 
+    def _slugs(self, address: str) -> Iterator[str]:
+        base = slug_base(address)
+        for attempt in range(1, _ATTEMPTS + 1):
+            slug = base if attempt == 1 else f"{base}{attempt}"
+            if not self._views.users.slug_taken(slug):
+                yield slug
 
-def _taken() -> Conflict:
+    def _use(self, code: str, user_id: str) -> list[StreamAppend]:
+        """Return the use of an invitation. Raises Forbidden when it is spent by now."""
+        if not code:
+            return []
+        invite = self._views.invites.by_hash(hash_of(code), time.time())
+        if invite is None:
+            raise bad_invite()
+        event = InviteUsed(invite_id=invite.id, user_id=user_id)
+        return [StreamAppend(f"invite:{invite.id}", invite.version, [event])]
+
+    async def _keep_password(self, user: User, password: str, origin: Origin, *, rehashed: bool = False) -> None:
+        hashed = await self._hashing.hash(password)
+        event = PasswordChanged(user_id=user.id, password_hash=hashed, rehashed=rehashed)
+        await self._ends.append(f"user:{user.id}", event, origin, owner=user.id)
+
+
+def _taken(stream: str = "") -> Conflict:
+    if stream == "admin":
+        return Conflict("There is an admin already, and there is only one.", code="admin_exists")
     return Conflict("There is an account with this email address already. Sign in instead.", code="email_taken")

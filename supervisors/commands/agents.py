@@ -47,12 +47,12 @@ class AgentCommands:
             model=agent.model if model is None else check_model(model),
         )
         if (event.name, event.model) != (agent.name, agent.model):
-            await self._append(agent.id, event, origin)
+            await self._append(agent.id, event, origin, agent.user_id)
         return self._views.agents.owned(agent.id, agent.user_id)
 
     async def delete(self, agent: Agent, origin: Origin) -> None:
         """Delete an agent. Its conversations and its runner are the caller's to end first."""
-        await self._append(agent.id, AgentDeleted(agent_id=agent.id), origin)
+        await self._append(agent.id, AgentDeleted(agent_id=agent.id), origin, agent.user_id)
 
     async def _create(self, user_id: str, backend: Backend, name: str, model: str, origin: Origin) -> Agent:
         taken = [a.ordinal for a in self._views.agents.of_backend(user_id, backend.name)]
@@ -64,8 +64,8 @@ class AgentCommands:
             model=check_model(model),
             ordinal=free_ordinal(taken, most=self._most),
         )
-        await self._append(event.agent_id, event, origin)
+        await self._append(event.agent_id, event, origin, user_id)
         return self._views.agents.owned(event.agent_id, user_id)
 
-    async def _append(self, agent_id: str, event: Event, origin: Origin) -> None:
-        await self._repository.execute(agent_id, lambda _: [event], origin)
+    async def _append(self, agent_id: str, event: Event, origin: Origin, user_id: str) -> None:
+        await self._repository.execute(agent_id, lambda _: [event], origin, owner=user_id)

@@ -25,6 +25,10 @@ class ConversationCommands:
     async def load(self, conversation_id: str, user_id: str) -> Conversation:
         """Return a user's conversation with its messages. Raises NotFound, also for somebody else's."""
         self._views.conversations.owned(conversation_id, user_id)
+        return await self.state(conversation_id)
+
+    async def state(self, conversation_id: str) -> Conversation:
+        """Return anybody's conversation with its messages."""
         return (await self.repository.load(conversation_id)).state
 
     async def start(self, agent: Agent, model: str, title: str, origin: Origin) -> Summary:
@@ -37,20 +41,22 @@ class ConversationCommands:
             model=model,
             title=title.strip()[:MAX_TITLE],
         )
-        await self.repository.execute(event.conversation_id, lambda _: [event], origin)
+        await self.repository.execute(event.conversation_id, lambda _: [event], origin, owner=agent.user_id)
         return self._views.conversations.owned(event.conversation_id, agent.user_id)
 
     async def rename(self, conversation_id: str, user_id: str, title: str, origin: Origin) -> Summary:
         """Give a conversation another title, cut at 200 characters."""
         self._views.conversations.owned(conversation_id, user_id)
-        await self.repository.execute(conversation_id, lambda c: rules.rename(c, title), origin)
+        await self.repository.execute(conversation_id, lambda c: rules.rename(c, title), origin, owner=user_id)
         return self._views.conversations.owned(conversation_id, user_id)
 
     async def delete(self, conversation_id: str, user_id: str, origin: Origin) -> None:
         """Delete a conversation. Cancel its running turn first."""
         self._views.conversations.owned(conversation_id, user_id)
         event = ConversationDeleted(conversation_id=conversation_id)
-        await self.repository.execute(conversation_id, lambda c: [] if c.deleted else [event], origin)
+        await self.repository.execute(
+            conversation_id, lambda c: [] if c.deleted else [event], origin, owner=user_id
+        )
 
     async def post(
         self,
@@ -69,10 +75,13 @@ class ConversationCommands:
             conversation_id,
             lambda c: rules.post(c, message_id=message_id, role=role, content=content, extra=extra),
             origin,
+            owner=user_id,
         )
         return (await self.repository.load(conversation_id)).state.message(message_id)
 
     async def drop_after(self, conversation_id: str, user_id: str, message_id: str, origin: Origin) -> None:
         """Drop every message later than one. Raises NotFound, or Conflict while a turn runs."""
         self._views.conversations.owned(conversation_id, user_id)
-        await self.repository.execute(conversation_id, lambda c: rules.drop_after(c, message_id), origin)
+        await self.repository.execute(
+            conversation_id, lambda c: rules.drop_after(c, message_id), origin, owner=user_id
+        )

@@ -35,6 +35,8 @@ class RunnerSpec:
     home: Path
     spec_hash: str
     env: Mapping[str, str] = field(repr=False)
+    values: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Of the variables that are each user's own, as they were when this was made."""
 
     def redacted(self, text: str) -> str:
         """Return a text of the agent's without the secrets that it was given."""

@@ -16,14 +16,19 @@ LOG_TAIL_LINES = 20
 async def with_log_tail(engine: Engine, run: Run, stage: State, error: DomainError) -> DomainError:
     """Return an error with what the agent printed last, if it ran at all, secrets blotted out."""
     try:
-        tail = await engine.logs(run.runner_id, LOG_TAIL_LINES) if run.endpoint else ""
+        tail = await printed(engine, run, LOG_TAIL_LINES) if run.endpoint else ""
     except EngineError:
         tail = ""
-    tail = (run.spec.redacted(tail) if run.spec else tail).replace(run.key, "[key]").strip()
-    printed = f" It printed last:\n{tail}" if tail else " It printed nothing." if run.endpoint else ""
+    quoted = f" It printed last:\n{tail}" if tail else " It printed nothing." if run.endpoint else ""
     return type(error)(
-        error.message + printed, code=error.reason, **{**error.fields, "stage": str(stage), "log_tail": tail}
+        error.message + quoted, code=error.reason, **{**error.fields, "stage": str(stage), "log_tail": tail}
     )
+
+
+async def printed(engine: Engine, run: Run, lines: int) -> str:
+    """Return the last lines that a runner has printed, secrets blotted out. Raises EngineError."""
+    text = await engine.logs(run.runner_id, lines)
+    return (run.spec.redacted(text) if run.spec else text).replace(run.key, "[key]").strip()
 
 
 class Failures:

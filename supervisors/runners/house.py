@@ -14,6 +14,7 @@ from supervisors.engines.protocol import Engine
 from supervisors.homes.home import Homes
 from supervisors.runners.gate import StartGate
 from supervisors.runners.identity import RunnerMaker
+from supervisors.runners.room import Room
 from supervisors.signals import Signals
 
 
@@ -28,6 +29,7 @@ class House:
     maker: RunnerMaker
     homes: Homes
     gate: StartGate
+    room: Room
     client: httpx.AsyncClient
     signals: Signals
     startup_timeout: float

@@ -12,8 +12,10 @@ import orjson
 from domain.backends.container import ContainerOptions
 from domain.backends.definition import Backend
 from domain.errors import Unprocessable
+from domain.keys.policy import values
 from projections.agents import Agent
 from projections.users import User
+from projections.views import Views
 from supervisors.engines.protocol import RunnerSpec
 
 _MADE_FROM = {
@@ -31,6 +33,7 @@ _MADE_FROM = {
 class RunnerMaker:
     """Makes specifications. `secret` is the installation's own; runner keys are derived from it, never stored."""
 
+    views: Views
     data_root: Path
     secret: bytes
     callback_urls: Mapping[str, str]
@@ -45,9 +48,8 @@ class RunnerMaker:
         return (self.data_root / "users" / user.slug / backend.home_name(agent.ordinal)).absolute()
 
     def effective(self, backend: Backend, user_id: str) -> dict[str, str]:
-        """Return the values of the variables that are each user's own."""
-        del user_id  # Until users have keys of their own, all have those that the admin declared.
-        return {n: backend.extra_env[n] for n in backend.user_overridable_env if n in backend.extra_env}
+        """Return the variables of a backend that have a value for a user, and the values."""
+        return values(self.views.effective(backend, user_id))
 
     def model(self, backend: Backend, agent: Agent) -> str:
         """Return the model to ask an agent for: its override, else what its user has set, else ""."""
@@ -64,6 +66,7 @@ class RunnerMaker:
         def fill(text: str) -> str:
             return text.replace("{python}", sys.executable).replace("{home}", home_seen).replace("{key}", key)
 
+        own = self._own_values(backend, user.id)
         env = {
             "AGENT_STACK_AGENT_ID": agent.id,
             "AGENT_STACK_RUNNER_API_KEY": key,
@@ -72,7 +75,7 @@ class RunnerMaker:
             "AGENT_USER_EMAIL": user.email,
             "AGENT_USER_NAME": user.name,
             **{name: fill(value) for name, value in backend.extra_env.items()},
-            **self._own_values(backend, user.id),
+            **{name: fill(value) if value == backend.extra_env.get(name) else value for name, value in own.items()},
         }
         if backend.api_key_env:
             env[backend.api_key_env] = key
@@ -87,19 +90,20 @@ class RunnerMaker:
             home=home,
             spec_hash=self.spec_hash(backend, user, agent),
             env=env,
+            values=own,
         )
 
     def _own_values(self, backend: Backend, user_id: str) -> dict[str, str]:
-        values = self.effective(backend, user_id)
-        missing = [name for name in backend.user_overridable_env if not values.get(name)]
+        own = self.effective(backend, user_id)
+        missing = [name for name in backend.user_overridable_env if name not in own]
         if missing:
             raise Unprocessable(
                 f"{backend.display_name} needs a value for {', '.join(missing)}. "
-                f"The admin sets it in `extra_env` of the backend {backend.name!r} in backends.json.",
+                "Set it under Settings, Keys, or ask the admin to share theirs.",
                 code="missing_values",
                 missing=missing,
             )
-        return values
+        return own
 
     def spec_hash(self, backend: Backend, user: User, agent: Agent) -> str:
         """Return the fingerprint by which a restarted router tells whether a runner is still as declared."""
@@ -112,4 +116,5 @@ class RunnerMaker:
             str(self.home(backend, user, agent)),
             (user.email, user.name),
         ]
-        return hashlib.sha256(orjson.dumps(made_from)).hexdigest()[:16]
+        # Keyed: values that somebody could guess are among it, and it is in events and labels.
+        return hmac.new(self.secret, orjson.dumps(made_from), hashlib.sha256).hexdigest()[:16]

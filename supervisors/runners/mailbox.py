@@ -34,6 +34,17 @@ class StopWish:
 
 
 @dataclass(frozen=True, slots=True)
+class Renewal:
+    """The runner was made with values that have changed: it is to be stopped once nobody uses it, or at once.
+
+    Who waits meanwhile gets a fresh one.
+    """
+
+    run: Run
+    at_once: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Happened:
     """A child task reports."""
 
@@ -47,7 +58,7 @@ class Nudge:
     """The idle time changed: look again."""
 
 
-Message = Wish | StopWish | Happened | Nudge
+Message = Wish | StopWish | Renewal | Happened | Nudge
 
 
 def drained(channel: trio.MemoryReceiveChannel[Message]) -> Iterator[Message]:

@@ -30,7 +30,7 @@ class RunnerPool:
         self._nursery = nursery
         self._supervisors: dict[str, RunnerSupervisor] = {}
         self._scopes: dict[str, trio.CancelScope] = {}
-        self._closing = False
+        self._refusal: Unavailable | None = None
 
     def __repr__(self) -> str:
         return f"<RunnerPool {self.statistics()}>"
@@ -48,6 +48,10 @@ class RunnerPool:
         for supervisor in self._supervisors.values():
             counts[supervisor.agent.backend] += supervisor.state is State.READY
         return counts
+
+    def all(self) -> list[RunnerSupervisor]:
+        """Return every supervisor."""
+        return list(self._supervisors.values())
 
     def find(self, agent_id: str) -> RunnerSupervisor | None:
         """Return an agent's supervisor if it has one yet."""
@@ -71,6 +75,19 @@ class RunnerPool:
             scope = self._scopes.pop(agent_id, None)
             if scope:  # Else somebody else has dismissed it meanwhile.
                 scope.cancel()
+
+    def renew_changed(self, *, at_once: bool) -> None:
+        """Have every runner renewed that was made with other values than those that count for its user now."""
+        for supervisor in self._supervisors.values():
+            spec = supervisor.run_now.spec if supervisor.run_now else None
+            if spec is None:
+                continue
+            if spec.values != self.house.maker.effective(spec.backend, spec.user_id):
+                supervisor.renew(at_once=at_once)
+
+    def refuse(self, message: str, *, code: str) -> None:
+        """Start nothing from here on, and say why."""
+        self._refusal = Unavailable(message, code=code)
 
     async def begin(self) -> None:
         """Make the log and the engines agree, and stay in touch with the engines from then on."""
@@ -112,7 +129,7 @@ class RunnerPool:
 
     async def aclose(self, *, stop_runners: bool) -> None:
         """Take no more starts; stop what is starting and, if asked, what is ready."""
-        self._closing = True
+        self.refuse("agent-stack is shutting down. Try again in a moment.", code="shutting_down")
         origin = Origin("system", "shutdown")
         async with trio.open_nursery() as nursery:
             for supervisor in self._supervisors.values():
@@ -143,12 +160,12 @@ class RunnerPool:
         return True
 
     async def _close(self, runner: Runner, event: RunnerVanished | RunnerStopped, origin: Origin) -> None:
-        append = StreamAppend(f"runner:{runner.runner_id}", runner.version, [event])
+        append = StreamAppend(f"runner:{runner.runner_id}", runner.version, [event], runner.user_id)
         await self.house.log.append(append, origin=origin)
 
     def _add(self, agent: Agent, adopt: tuple[Runner, Endpoint] | None = None) -> RunnerSupervisor:
-        if self._closing:
-            raise Unavailable("agent-stack is shutting down. Try again in a moment.", code="shutting_down")
+        if self._refusal:
+            raise self._refusal
         supervisor = self._supervisors[agent.id] = RunnerSupervisor(agent, self.house)
         scope = self._scopes[agent.id] = trio.CancelScope()
         self._nursery.start_soon(self._keep_running, supervisor, scope, adopt)

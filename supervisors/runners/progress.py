@@ -65,8 +65,9 @@ class ProgressBoard:
         return f"<ProgressBoard {self.current.stage} {self.current.progress}%>"
 
     def begin(self) -> None:
-        """A new start: the bar begins at 0 again."""
-        self._set(Progress(State.PREPARING, 0, "Getting ready"))
+        """A new start: the bar begins at 0, or where the start was whose place it takes."""
+        replaces = self.current.stage in set(map(str, STAGE_BEGINS))
+        self._set(Progress(State.PREPARING, self.current.progress if replaces else 0, "Getting ready"))
 
     def report(self, stage: State, fraction: float, message: str, detail: str = "") -> None:
         """Report that `fraction` (0..1) of a stage is done."""

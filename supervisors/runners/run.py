@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import trio
@@ -17,11 +18,12 @@ _DEATH_NOTICE_SECONDS = 1.0
 
 @dataclass(slots=True, eq=False)
 class Run:
-    """From the wish for a runner to its end. `version` is that of its event stream."""
+    """From the wish for a runner to its end. `version` is that of its event stream, `owner` the agent's user."""
 
     runner_id: str
     origin: Origin
     key: str
+    owner: str
     spec: RunnerSpec | None = None
     endpoint: Endpoint | None = None
     version: int = 0
@@ -35,8 +37,18 @@ class Run:
     """When it became ready, on trio's clock."""
     closed: trio.Event = field(default_factory=trio.Event)
     """Nothing of it is left in the engine, and its end is in the log."""
+    stale: bool = False
+    """It was made with values that have changed since: nobody new may use it."""
+    on_closed: Callable[[], None] | None = None
     sessions: set[str] = field(default_factory=set)
     """Sessions that the agent has been asked in."""
+
+    def close(self) -> None:
+        """Note that nothing is left of it."""
+        if not self.closed.is_set():
+            self.closed.set()
+            if self.on_closed:
+                self.on_closed()
 
     def refuse_if_over(self) -> None:
         """Raise EngineFailed when it has ended, though it is only just starting."""
@@ -51,7 +63,7 @@ class Run:
 
     async def record(self, log: EventLog, event: Event, origin: Origin | None = None) -> int:
         """Append to the runner's stream and return the event's position."""
-        stream = StreamAppend(f"runner:{self.runner_id}", self.version, [event])
+        stream = StreamAppend(f"runner:{self.runner_id}", self.version, [event], self.owner)
         recorded = await log.append(stream, origin=origin or self.origin)
         self.version += 1
         return recorded[0].position

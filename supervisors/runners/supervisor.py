@@ -24,8 +24,9 @@ from projections.runners import Runner
 from supervisors.engines.protocol import Endpoint, EngineAwayError, EngineError, Exit
 from supervisors.runners.failure import Failures, with_log_tail
 from supervisors.runners.house import House
+from supervisors.runners.idle_clock import IdleClock
 from supervisors.runners.lease import Lease
-from supervisors.runners.mailbox import Happened, Message, Nudge, StopWish, Wish, drained
+from supervisors.runners.mailbox import Happened, Message, Nudge, Renewal, StopWish, Wish, drained
 from supervisors.runners.progress import ProgressBoard
 from supervisors.runners.run import Run
 from supervisors.runners.start import STARTS, bring_up
@@ -39,14 +40,13 @@ class RunnerSupervisor:
     def __init__(self, agent: Agent, house: House) -> None:
         self.agent = agent
         self.state = State.ABSENT
-        self.leases = 0
         self.board = ProgressBoard(lambda: house.signals.notify(agent.id))
         self.run_now: Run | None = None
-        self.last_active = trio.current_time()
         self.failure: DomainError | None = None
         self._house = house
+        self.idle = IdleClock(lambda: house.idle_seconds(agent.user_id, self._backend))
         self._backend = house.backends.get(agent.backend)
-        self._engine = house.engines[self._backend.engine]
+        self.engine = house.engines[self._backend.engine]
         self._send, self._receive = trio.open_memory_channel[Message](math.inf)
         self._wishes: list[Wish] = []
         self._stop_reason: StopReason = "requested"
@@ -57,7 +57,7 @@ class RunnerSupervisor:
         self._log = _logger.bind(agent=agent.id, backend=agent.backend)
 
     def __repr__(self) -> str:
-        return f"<RunnerSupervisor {self.agent.backend}/{self.agent.id} {self.state}, {self.leases} leases>"
+        return f"<RunnerSupervisor {self.agent.backend}/{self.agent.id} {self.state}, {self.idle.leases} leases>"
 
     # -- for everybody ------------------------------------------------------------------------------------
 
@@ -70,8 +70,8 @@ class RunnerSupervisor:
 
     async def acquire(self, origin: Origin) -> Run:
         """Wait until the runner is ready and pin it. Call `release` afterwards; `lease` does both."""
-        if self.state is State.READY and self.run_now:
-            self.leases += 1
+        if self.state is State.READY and self.run_now and not self.run_now.stale:
+            self.idle.hold()
             return self.run_now
         if self._ended:
             raise _gone()
@@ -90,8 +90,9 @@ class RunnerSupervisor:
 
     def release(self) -> None:
         """Give a lease back: when it was the last, the idle clock starts."""
-        self.leases -= 1
-        self.last_active = trio.current_time()
+        self.idle.give_back()
+        if not self.idle.leases and self.run_now and self.run_now.stale:
+            self._send.send_nowait(Renewal(self.run_now, at_once=True))
 
     async def stop(self, reason: StopReason, origin: Origin) -> bool:
         """Stop the runner, also in the middle of its start. False when there was nothing to stop."""
@@ -104,6 +105,12 @@ class RunnerSupervisor:
         await run.closed.wait()
         return True
 
+    def renew(self, *, at_once: bool) -> None:
+        """Have a fresh runner for the next who wants one; what runs now ends once it is not used, or at once."""
+        self._failures.clear()
+        if self.run_now and not self._ended:
+            self._send.send_nowait(Renewal(self.run_now, at_once))
+
     def nudge(self) -> None:
         """Have the idle clock look at its settings again."""
         self._send.send_nowait(Nudge())
@@ -114,21 +121,9 @@ class RunnerSupervisor:
         return self.board.current.message if self.state is State.FAILED else ""
 
     @property
-    def idle_seconds(self) -> int:
-        """How long the runner may idle; 0 means for ever."""
-        return self._house.idle_seconds(self.agent.user_id, self._backend)
-
-    @property
-    def idle_for(self) -> float:
-        """Seconds since the runner was last used; 0 while it is in use."""
-        return 0.0 if self.leases else max(0.0, trio.current_time() - self.last_active)
-
-    @property
     def stops_in(self) -> float | None:
         """Seconds until the runner is stopped for idling, or None when it will not be."""
-        if self.state is not State.READY or self.leases or not self.idle_seconds:
-            return None
-        return max(0.0, self.last_active + self.idle_seconds - trio.current_time())
+        return self.idle.left if self.state is State.READY else None
 
     # -- the task -----------------------------------------------------------------------------------------
 
@@ -140,7 +135,7 @@ class RunnerSupervisor:
                 self._adopt(*adopt)
             while True:
                 message: Message | None = None
-                with trio.move_on_at(self._wake_at()):
+                with trio.move_on_at(self.idle.look_at if self.state is State.READY else math.inf):
                     message = await self._receive.receive()
                 if message is not None:
                     self._handle(message)
@@ -148,19 +143,13 @@ class RunnerSupervisor:
                     self._stop_reason, self._stop_origin = "idle", Origin("system", "")
                     self._happened(Input.IDLE)
 
-    def _wake_at(self) -> float:
-        """Return when to look at the idle clock next: never later than the runner may have to stop."""
-        if self.state is not State.READY or not self.idle_seconds:
-            return math.inf
-        since = trio.current_time() if self.leases else self.last_active
-        return since + self.idle_seconds
-
     def _handle(self, message: Message) -> None:
         match message:
             case Wish() if not message.withdrawn:
                 self._wishes.append(message)
                 if self.state is State.READY:
-                    self._grant()
+                    if self.run_now and not self.run_now.stale:  # Else it waits for the next one.
+                        self._grant()
                 elif self.state is State.FAILED and (too_soon := self._failures.refusal()):
                     self._refuse(too_soon)
                 elif self.state is not State.STOPPING:
@@ -170,6 +159,12 @@ class RunnerSupervisor:
                 self._refuse(Unavailable("The start of the agent was stopped. Try again.", code="start_stopped"))
                 self._stop_reason, self._stop_origin = message.reason, message.origin
                 self._happened(Input.STOP)
+            case Renewal() if message.run is self.run_now and self.state in (*START_STAGES, State.READY):
+                if self.state is State.READY and self.idle.leases and not message.at_once:
+                    message.run.stale = True
+                else:
+                    self._stop_reason, self._stop_origin = "keys_changed", Origin("system", "")
+                    self._happened(Input.STOP)
             case Happened() if message.run is self.run_now:
                 self.failure = message.error or self.failure
                 self._happened(message.input)
@@ -195,7 +190,7 @@ class RunnerSupervisor:
             case Effect.BEGIN_START:
                 self._begin_start(previous=run)
             case Effect.ANNOUNCE_READY:
-                self.last_active = trio.current_time()
+                self.idle.restart()
                 self.board.ready(f"{self._backend.display_name} is ready")
                 self._grant()
                 self.nudge()  # The start runs beside the mailbox, which sleeps: the idle clock begins now.
@@ -207,7 +202,8 @@ class RunnerSupervisor:
                 self._spawn(self._stop, run)
             case Effect.RECORD_STOP:
                 self._failures.clear()
-                self.board.reset()
+                if not any(not w.withdrawn for w in self._wishes):  # Else the next start begins at once.
+                    self.board.reset()
                 self.run_now = None
             case _:
                 raise AssertionError(f"{effect} without a run")
@@ -220,7 +216,7 @@ class RunnerSupervisor:
     def _grant(self) -> None:
         for wish in self._wishes:
             if not wish.withdrawn:
-                self.leases += 1
+                self.idle.hold()
                 wish.run = self.run_now
             wish.answered.set()
         self._wishes.clear()
@@ -236,7 +232,7 @@ class RunnerSupervisor:
     def _begin_start(self, previous: Run | None) -> None:
         origin = self._wishes[0].origin if self._wishes else Origin("system", "")
         runner_id = new_id(time.time())
-        run = Run(runner_id, origin, self._house.maker.key(runner_id))
+        run = Run(runner_id, origin, self._house.maker.key(runner_id), self.agent.user_id)
         self.run_now, self.failure = run, None
         self.board.begin()
         self._spawn(self._start, run, previous)
@@ -247,6 +243,7 @@ class RunnerSupervisor:
                 if previous:
                     await previous.closed.wait()
                 try:
+                    await self._house.room.enter(self.agent, run, self._report_room)
                     async with self._house.gate.slot(self._report_place):
                         await bring_up(
                             self._house,
@@ -269,7 +266,7 @@ class RunnerSupervisor:
             run.start_over.set()
 
     async def _give_up(self, run: Run, error: DomainError) -> None:
-        self._tell(Input.START_FAILED, run, await with_log_tail(self._engine, run, self.state, error))
+        self._tell(Input.START_FAILED, run, await with_log_tail(self.engine, run, self.state, error))
 
     async def _advance(self, run: Run, message: str) -> None:
         """Enter the next stage, unless the start has been cancelled in the meantime."""
@@ -283,10 +280,13 @@ class RunnerSupervisor:
     def _report_place(self, place: int) -> None:
         self.board.report(State.PREPARING, 0.0, "Waiting for a free place to start", f"place {place} in the queue")
 
+    def _report_room(self, place: int) -> None:
+        self.board.report(State.PREPARING, 0.0, "Waiting until another agent stops", f"place {place} in the queue")
+
     # -- ending -------------------------------------------------------------------------------------------
 
     async def _watch(self, run: Run) -> None:
-        run.exit = await self._engine.wait_exit(run.runner_id)
+        run.exit = await self.engine.wait_exit(run.runner_id)
         run.exited.set()
         if run is self.run_now and self.state is State.READY:
             # At once, not by the mailbox: from here on nobody may be given this runner.
@@ -306,7 +306,7 @@ class RunnerSupervisor:
 
     async def _clean_up(self, run: Run, error: DomainError) -> None:
         if "log_tail" not in error.fields:
-            error = await with_log_tail(self._engine, run, State.READY, error)
+            error = await with_log_tail(self.engine, run, State.READY, error)
             if run is self.run_now and self.state is State.FAILED:
                 self.board.failed(error.message)
         try:
@@ -324,7 +324,7 @@ class RunnerSupervisor:
                     ),
                 )
         finally:
-            run.closed.set()
+            run.close()
 
     async def _stop(self, run: Run) -> None:
         await run.start_over.wait()
@@ -332,12 +332,12 @@ class RunnerSupervisor:
         if run.version:
             event = RunnerStopped(runner_id=run.runner_id, reason=self._stop_reason, exit_code=ended.code)
             await run.record(self._house.log, event, self._stop_origin)
-        run.closed.set()
+        run.close()
         self._tell(Input.STOPPED, run)
 
     async def _remove(self, run: Run) -> Exit:
         try:
-            return await self._engine.stop(run.runner_id, self._backend.stop_grace_seconds)
+            return await self.engine.stop(run.runner_id, self._backend.stop_grace_seconds)
         except EngineError as error:
             self._log.warning("runner_not_removed", runner=run.runner_id, error=str(error))
             return Exit(None)
@@ -354,14 +354,16 @@ class RunnerSupervisor:
         return True
 
     def _adopt(self, runner: Runner, endpoint: Endpoint) -> None:
-        run = Run(runner.runner_id, Origin("system", ""), self._house.maker.key(runner.runner_id))
+        key = self._house.maker.key(runner.runner_id)
+        run = Run(runner.runner_id, Origin("system", ""), key, self.agent.user_id)
+        self._house.room.take(self.agent, run)
         run.endpoint, run.version, run.started_at = endpoint, runner.version, runner.requested_at
         run.ready_at = trio.current_time()
         user = self._house.views.users.get(self.agent.user_id)
         run.spec = self._house.maker.spec(self._backend, user, self.agent, runner.runner_id)
         run.start_over.set()
         self.run_now, self.failure = run, None
-        self.last_active = trio.current_time()
+        self.idle.restart()
         self._happened(Input.ADOPTED)
         self.board.ready(f"{self._backend.display_name} is ready")
         self._spawn(self._record_adoption, run)
@@ -376,7 +378,7 @@ class RunnerSupervisor:
         self._wishes += [m for m in drained(self._receive) if isinstance(m, Wish)]
         self._refuse(_gone())
         if self.run_now:
-            self.run_now.closed.set()
+            self.run_now.close()
 
     async def recover(self) -> None:
         """Begin again from nothing after a bug in this class ended its task."""

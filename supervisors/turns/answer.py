@@ -11,6 +11,10 @@ MAX_LINE = 1_000_000
 """Bytes of one server-sent line: an agent that sends more without a line end is broken or hostile."""
 
 
+MOST_TOKENS = 10**12
+"""What is above was not counted by anybody."""
+
+
 class BrokenAnswerError(Exception):
     """The agent sent something that is no answer; the message says what, for a person."""
 
@@ -120,12 +124,16 @@ def error_text(answer: dict[str, Any]) -> str:
     return str(error)[:2000]
 
 
+def token_count(value: object) -> int | None:
+    """Return a count of tokens if it is one: a whole number that an answer can have taken."""
+    return value if type(value) is int and 0 <= value <= MOST_TOKENS else None
+
+
 def usage_of(usage: dict[str, Any]) -> Usage:
     """Return the token counts that are there and are numbers."""
 
     def count(name: str) -> int | None:
-        value = usage.get(name)
-        return value if isinstance(value, int) and value >= 0 else None
+        return token_count(usage.get(name))
 
     return Usage(
         prompt_tokens=count("prompt_tokens"),

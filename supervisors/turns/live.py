@@ -17,6 +17,8 @@ class LiveTurn:
     message_id: str
     runner_id: str = ""
     """The runner that was asked, once there is one."""
+    model: str = ""
+    """What the agent was asked as."""
     finish_reason: str = ""
     usage: Usage | None = None
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)

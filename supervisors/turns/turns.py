@@ -22,6 +22,7 @@ from domain.event import Event
 from domain.ids import new_id
 from eventlog.envelope import Origin
 from projections.agents import Agent
+from supervisors.admission import Admission
 from supervisors.commands.conversations import ConversationCommands
 from supervisors.runners.pool import RunnerPool
 from supervisors.runners.probe import auth_headers
@@ -35,6 +36,7 @@ from supervisors.turns.answer import (
     whole_answer,
 )
 from supervisors.turns.live import LiveTurn
+from supervisors.usage import UsageMeter
 
 SILENCE_SECONDS = 600.0
 """How long an agent may say nothing, tools at work, before its turn is given up."""
@@ -55,8 +57,18 @@ _logger = structlog.get_logger("turns")
 class Turns:
     """Starts, cancels and repeats turns; at most one runs in a conversation."""
 
-    def __init__(self, pool: RunnerPool, conversations: ConversationCommands, nursery: trio.Nursery) -> None:
+    def __init__(
+        self,
+        pool: RunnerPool,
+        conversations: ConversationCommands,
+        nursery: trio.Nursery,
+        *,
+        admission: Admission,
+        usage: UsageMeter,
+    ) -> None:
         self._pool = pool
+        self._admission = admission
+        self._usage = usage
         self._house = pool.house
         self._conversations = conversations
         self._nursery = nursery
@@ -100,6 +112,13 @@ class Turns:
         live.scope.cancel()
         await live.ended.wait()
 
+    async def abandon(self, conversation_id: str) -> None:
+        """Stop the turn that runs in a conversation, if there is one: the conversation is gone."""
+        live = self._live.get(conversation_id)
+        if live:
+            live.scope.cancel()
+            await live.ended.wait()
+
     async def close_interrupted(self) -> None:
         """At start: close the turns that a crash cut off."""
         origin = Origin("system", "start")
@@ -111,7 +130,9 @@ class Turns:
                 message_id=new_id(time.time()),
                 content="",
             )
-            await self._conversations.repository.execute(summary.id, partial(_just, event), origin)
+            await self._conversations.repository.execute(
+                summary.id, partial(_just, event), origin, owner=summary.user_id
+            )
 
     async def aclose(self, grace_seconds: float) -> None:
         """Take no more turns, give the running ones a grace to finish, then save them as interrupted."""
@@ -131,9 +152,16 @@ class Turns:
             raise Unavailable("agent-stack is shutting down. Try again in a moment.", code="shutting_down")
         agent = self._house.views.agents.owned(conversation.agent_id, conversation.user_id)
         self._house.backends.enabled(agent.backend)
+        self._admission.admit(self._house.views.users.get(conversation.user_id))
         # Not cancelled half way: a turn that is in the log must run.
         with trio.CancelScope(shield=True):
-            recorded = await self._conversations.repository.execute(conversation.id, decide, origin)
+            try:
+                recorded = await self._conversations.repository.execute(
+                    conversation.id, decide, origin, owner=conversation.user_id
+                )
+            except BaseException:
+                self._admission.release(conversation.user_id)
+                raise
             because = replace(origin, causation=recorded[-1].position)
             live = LiveTurn(turn_id, conversation.id, conversation.user_id, new_id(time.time()))
             self._live[conversation.id] = live
@@ -163,10 +191,13 @@ class Turns:
             else:
                 outcome = "failed" if failure else "finished"
         finally:
+            self._admission.release(live.user_id)
             with trio.CancelScope(shield=True):
                 by = replace(origin, actor=f"runner:{live.runner_id}" if live.runner_id else "system")
                 await self._close(live, _ending(live, outcome, failure), by)
                 TURNS.labels(agent.backend, outcome).inc()
+                backend = self._house.backends.get(agent.backend)
+                self._usage.count(agent, backend, live.model, live.usage, failed=outcome == "failed")
 
     async def _close(self, live: LiveTurn, event: Event, origin: Origin) -> None:
         try:
@@ -175,6 +206,7 @@ class Turns:
                 # The conversation may have been deleted, and the turn with it.
                 lambda c: [event] if live.id in c.turns else [],
                 origin,
+                owner=live.user_id,
             )
         except Exception:
             # The disk refused. The turn is found open at the next start and closed then.
@@ -205,8 +237,9 @@ class Turns:
         backend = self._house.backends.get(agent.backend)
         session = conversation_session(conversation.id)
         live.runner_id = run.runner_id
+        live.model = conversation.turn(live.id).model or conversation.model or agent.model or backend.name
         body = {
-            "model": conversation.turn(live.id).model or conversation.model or agent.model or backend.name,
+            "model": live.model,
             "messages": [
                 {"role": m.role, "content": m.content} for m in conversation.messages if m.role != "error"
             ],

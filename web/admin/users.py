@@ -1,33 +1,37 @@
-"""/api/admin/users: listing and making accounts."""
+"""/api/admin/users: listing, making, changing and deleting accounts."""
 
 from pydantic import Field
 from quart import Blueprint, Response, jsonify
 from quart_schema import document_response, tag_blueprint, validate_request
 
+from domain.errors import Invalid
+from projections.users import User
 from web.auth.routes import Account, Credentials
 from web.context import admin_origin, services
-from web.schemas import Answer, Seconds
+from web.schemas import Answer, Request, Seconds
 
 blueprint = Blueprint("admin", __name__, url_prefix="/api/admin")
 tag_blueprint(blueprint, ["admin"])
 
 
-class DatedAccount(Account):
-    """A user and when the account was made."""
+class AdminAccount(Account):
+    """A user, when the account was made, and this month's tokens: the budget (null for none) and those used."""
 
     created_at: Seconds
+    monthly_tokens: int | None
+    used_tokens: int
 
 
 class AccountList(Answer):
     """All users, newest first."""
 
-    users: list[DatedAccount]
+    users: list[AdminAccount]
 
 
 class OneAccount(Answer):
     """A user."""
 
-    user: DatedAccount
+    user: AdminAccount
 
 
 class NewAccount(Credentials):
@@ -36,12 +40,25 @@ class NewAccount(Credentials):
     name: str | None = Field(default=None, max_length=200)
 
 
+class ChangedAccount(Request):
+    """What to change; what is left out stays. A new password ends all sign-ins of the user."""
+
+    name: str | None = Field(default=None, max_length=200)
+    password: str | None = Field(default=None, max_length=1024)
+
+
+class MonthlyTokens(Request):
+    """How many tokens a user may use in a month (UTC); null for any number."""
+
+    monthly_tokens: int | None = Field(ge=0, lt=2**53)
+
+
 @blueprint.get("/users")
 @document_response(AccountList)
 async def users() -> Response:
     """List all users."""
     admin_origin()
-    found = [DatedAccount.model_validate(u) for u in reversed(services().views.users.all())]
+    found = [_shown(u) for u in reversed(services().views.users.all())]
     return jsonify(AccountList(users=found).model_dump())
 
 
@@ -54,4 +71,52 @@ async def create(data: NewAccount) -> Response:
     user = await services().accounts.register(
         email=data.email, password=data.password, name=data.name, role="user", origin=origin
     )
-    return jsonify(OneAccount(user=DatedAccount.model_validate(user)).model_dump())
+    return jsonify(OneAccount(user=_shown(user)).model_dump())
+
+
+@blueprint.patch("/users/<user_id>")
+@document_response(OneAccount)
+@validate_request(ChangedAccount)
+async def change(user_id: str, data: ChangedAccount) -> Response:
+    """Change a user's name or password."""
+    origin = admin_origin()
+    user = services().views.users.get(user_id)
+    services().accounts.check(user, name=data.name, password=data.password)  # All of it, or nothing.
+    if data.name is not None:
+        user = await services().accounts.rename(user, data.name, origin)
+    if data.password is not None:
+        await services().accounts.set_password(user, data.password, origin)
+    return jsonify(OneAccount(user=_shown(user)).model_dump())
+
+
+@blueprint.delete("/users/<user_id>")
+async def delete(user_id: str) -> tuple[str, int]:
+    """Delete a user for good: account, keys, conversations, agents and their homes."""
+    origin = admin_origin()
+    if origin.actor == f"user:{user_id}":
+        raise Invalid("You cannot delete your own account here.", code="own_account")
+    await services().deletion.delete(services().views.users.get(user_id), origin)
+    return "", 204
+
+
+@blueprint.put("/users/<user_id>/budget")
+@document_response(MonthlyTokens)
+@validate_request(MonthlyTokens)
+async def set_budget(user_id: str, data: MonthlyTokens) -> Response:
+    """Set how many tokens a user may use in a month."""
+    origin = admin_origin()
+    await services().accounts.set_budget(services().views.users.get(user_id), data.monthly_tokens, origin)
+    return jsonify(data.model_dump())
+
+
+def _shown(user: User) -> AdminAccount:
+    return AdminAccount(
+        id=user.id,
+        email=user.email,
+        name=user.name,
+        slug=user.slug,
+        role=user.role,
+        created_at=user.created_at,
+        monthly_tokens=user.monthly_tokens,
+        used_tokens=services().usage.tokens_this_month(user.id),
+    )

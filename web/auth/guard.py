@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from werkzeug.http import parse_cookie
 
 from domain.errors import Forbidden, Unauthenticated
+from domain.tokens.rules import PREFIX, hash_of
 from eventlog.envelope import Origin
 from projections.sessions import Session
+from projections.tokens import Token
 from projections.users import User
 from projections.views import Views
-from web.auth import tokens
+from supervisors.usage import UsageMeter
+from web.auth import jwts
 from web.services import WebSettings
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -19,10 +22,10 @@ SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Somebody who is signed in, and the request they are making."""
+    """Somebody who is signed in, or a program with an API token, and the request they are making."""
 
     user: User
-    session: Session
+    credential: Session | Token
     correlation: str
 
     @property
@@ -30,16 +33,37 @@ class Caller:
         """The origin of the events that this request brings about."""
         return Origin(f"user:{self.user.id}", self.correlation)
 
+    @property
+    def session(self) -> Session:
+        """The sign-in. Raises Forbidden for an API token, which may not manage the account that it belongs to."""
+        if isinstance(self.credential, Token):
+            raise Forbidden("An API token may not do this. Sign in for it.", code="token_scope")
+        return self.credential
+
+    def may_use(self, model: str) -> bool:
+        """Tell whether the credential is good for a model."""
+        return not isinstance(self.credential, Token) or self.credential.allows(model)
+
+    def check_model(self, model: str) -> None:
+        """Raise Forbidden when the API token was made for other models only."""
+        if not self.may_use(model):
+            raise Forbidden(
+                f"This API token may not be used for the model {model[:200]!r}. GET /v1/models lists those that it "
+                "is good for.",
+                code="model_not_allowed",
+            )
+
 
 class Guard:
     """Identifies callers, from memory alone. Header names are lower case."""
 
-    def __init__(self, settings: WebSettings, views: Views) -> None:
+    def __init__(self, settings: WebSettings, views: Views, usage: UsageMeter) -> None:
         self._settings = settings
         self._views = views
+        self._usage = usage
 
     def identify(self, method: str, headers: Mapping[str, str], correlation: str) -> Caller:
-        """Return the caller: by bearer token, else by cookie.
+        """Return the caller: by API token, by the bearer token of a sign-in, or by cookie.
 
         Raises Unauthenticated for neither or a bad one, Forbidden for a change that a foreign page asks for with
         nothing but the cookie that the browser added.
@@ -48,10 +72,33 @@ class Guard:
         token = presented or self._cookie(headers)
         if not token:
             raise Unauthenticated("Sign in first, or send `Authorization: Bearer <token>`.")
-        caller = self._caller(token, correlation)
+        if presented.startswith(PREFIX):
+            return self._program(presented, correlation)
+        caller = self._person(token, correlation)
         if not presented and method not in SAFE_METHODS:
             refuse_foreign_origin(headers)
         return caller
+
+    def identify_beyond_v1(self, method: str, headers: Mapping[str, str], correlation: str) -> Caller:
+        """Return the caller of anything but /v1. Raises Forbidden for a token that is good for /v1 only, too."""
+        caller = self.identify(method, headers, correlation)
+        if isinstance(caller.credential, Token) and caller.credential.scope != "all":
+            raise Forbidden("This API token is good for /v1 only.", code="token_scope")
+        return caller
+
+    def is_good(self, caller: Caller) -> bool:
+        """Tell whether a caller of a while ago would still be let in."""
+        now = time.time()
+        if self._views.users.find(caller.user.id) is None:
+            return False
+        if isinstance(caller.credential, Session):
+            return self._views.sessions.live(caller.credential.id, now) is not None
+        return self._views.tokens.find(caller.credential.id) is not None and not _is_over(caller.credential, now)
+
+    def is_operator(self, headers: Mapping[str, str]) -> bool:
+        """Tell whether the command line of this installation is calling."""
+        claims = jwts.read(bearer(headers), self._settings.operator_key)
+        return claims is not None and claims["sub"] == jwts.OPERATOR
 
     def _cookie(self, headers: Mapping[str, str]) -> str:
         try:
@@ -59,18 +106,27 @@ class Guard:
         except UnicodeError:  # Another program's cookie, in another encoding.
             return ""
 
-    def is_operator(self, headers: Mapping[str, str]) -> bool:
-        """Tell whether the command line of this installation is calling."""
-        claims = tokens.read(bearer(headers), self._settings.operator_key)
-        return claims is not None and claims["sub"] == tokens.OPERATOR
+    def _program(self, secret: str, correlation: str) -> Caller:
+        token = self._views.tokens.by_hash(hash_of(secret))
+        user = self._views.users.find(token.user_id) if token else None
+        if token is None or user is None:
+            raise Unauthenticated("This API token is wrong or was revoked. Make another one.", code="bad_token")
+        if _is_over(token, time.time()):
+            raise Unauthenticated("This API token has expired. Make another one.", code="token_expired")
+        self._usage.note_token(user.id, token.id)
+        return Caller(user, token, correlation)
 
-    def _caller(self, token: str, correlation: str) -> Caller:
-        claims = tokens.read(token, self._settings.jwt_secret)
+    def _person(self, token: str, correlation: str) -> Caller:
+        claims = jwts.read(token, self._settings.jwt_secret)
         session = self._views.sessions.live(str(claims.get("sid")), time.time()) if claims else None
         user = self._views.users.find(session.user_id) if session else None
         if session is None or user is None:
             raise Unauthenticated("This sign-in has ended. Sign in again.", code="session_ended")
         return Caller(user, session, correlation)
+
+
+def _is_over(token: Token, now: float) -> bool:
+    return token.expires_at is not None and token.expires_at <= now
 
 
 def refuse_foreign_origin(headers: Mapping[str, str]) -> None:

@@ -9,8 +9,9 @@ from quart_schema import document_response, tag_blueprint, validate_request
 from domain.errors import Forbidden, Unauthenticated
 from eventlog.envelope import Origin
 from projections.users import User
-from web.auth import tokens
-from web.context import anonymous_origin, caller, services
+from supervisors.commands.invites import PREFIX, bad_invite
+from web.auth import jwts
+from web.context import anonymous_origin, caller, client_site, services, throttle
 from web.schemas import Answer, Ok, Request
 
 blueprint = Blueprint("auth", __name__, url_prefix="/auth")
@@ -55,11 +56,12 @@ class Setup(Credentials):
 
 
 class SigninState(Answer):
-    """What a visitor may do, and who it is if somebody is signed in."""
+    """What a visitor may do, and who it is if somebody is signed in. `read_only`: it shows how things were."""
 
     needs_setup: bool
     allow_signup: bool
     invite_required: bool
+    read_only: bool
     user: Account | None
 
 
@@ -70,12 +72,13 @@ async def state() -> Response:
     settings = services().settings
     try:
         user = Account.model_validate(caller().user)
-    except Unauthenticated:
+    except (Unauthenticated, Forbidden):  # A token for /v1 only is nobody here.
         user = None
     return jsonify(
         SigninState(
-            needs_setup=services().views.users.admin() is None,
-            allow_signup=settings.allow_signup,
+            needs_setup=services().views.users.admin() is None and not settings.read_only,
+            read_only=settings.read_only,
+            allow_signup=settings.allow_signup and not settings.read_only,
             invite_required=bool(settings.invite_code),
             user=user,
         ).model_dump()
@@ -88,6 +91,7 @@ async def state() -> Response:
 async def setup(data: Setup) -> Response:
     """Create the admin with the one-time token, and sign in."""
     origin = anonymous_origin()
+    throttle().check_address(client_site())
     lifecycle = services().lifecycle
     if not lifecycle.setup_token or not hmac.compare_digest(data.token.encode(), lifecycle.setup_token.encode()):
         raise Forbidden(
@@ -107,17 +111,29 @@ async def setup(data: Setup) -> Response:
 async def signup(data: Signup) -> Response:
     """Create an account and sign in."""
     origin = anonymous_origin()
-    settings = services().settings
-    if not settings.allow_signup:
-        raise Forbidden("Signing up is switched off here. Ask the admin for an account.", code="signup_off")
-    if settings.invite_code and not hmac.compare_digest(
-        (data.invite_code or "").encode(), settings.invite_code.encode()
-    ):
-        raise Forbidden("The invite code is wrong. Ask the admin for the right one.", code="bad_invite")
+    throttle().check_address(client_site())
     user = await services().accounts.register(
-        email=data.email, password=data.password, name=data.name, role="user", origin=origin
+        email=data.email,
+        password=data.password,
+        name=data.name,
+        role="user",
+        origin=origin,
+        invite=_invitation(data.invite_code or ""),
     )
     return await _sign_in(user, origin)
+
+
+def _invitation(code: str) -> str:
+    """Return the code if it is that of an invitation, "" when none is needed. Raises Forbidden."""
+    settings = services().settings
+    is_the_code = hmac.compare_digest(code.encode(), settings.invite_code.encode())
+    if code.startswith(PREFIX) and not is_the_code:
+        return code
+    if not settings.allow_signup:
+        raise Forbidden("Signing up is switched off here. Ask the admin for an invitation.", code="signup_off")
+    if settings.invite_code and not is_the_code:
+        raise bad_invite()
+    return ""
 
 
 @blueprint.post("/login")
@@ -126,7 +142,10 @@ async def signup(data: Signup) -> Response:
 async def login(data: Credentials) -> Response:
     """Sign in."""
     origin = anonymous_origin()
+    throttle().check_address(client_site())
+    throttle().check_account(data.email)
     user = await services().accounts.authenticate(data.email, data.password)
+    throttle().succeeded(data.email)
     return await _sign_in(user, origin)
 
 
@@ -158,7 +177,7 @@ async def _sign_in(user: User, origin: Origin) -> Response:
     answer = jsonify(Signed(user=Account.model_validate(user)).model_dump())
     answer.set_cookie(
         settings.cookie_name,
-        tokens.issue(session, settings.jwt_secret),
+        jwts.issue(session, settings.jwt_secret),
         max_age=settings.jwt_seconds,
         path="/",
         httponly=True,

@@ -4,10 +4,12 @@ from typing import Any
 
 import orjson
 
-from domain.errors import DomainError
+from domain.errors import DomainError, TooMany
 from web.openai.headers import HeaderList
 from web.problems import status_of
 
+LONGEST_RETRY_SECONDS = 60
+"""An SDK that is told to come again later than this is better told not to wait."""
 _KINDS = {
     400: "invalid_request_error",
     401: "authentication_error",
@@ -30,6 +32,21 @@ def described(error: DomainError) -> tuple[int, bytes, HeaderList]:
     """Return status, body and headers for an error of ours."""
     status = status_of(error)
     param = "model" if error.reason == "model_not_found" else None
-    after = error.fields.get("retry_after")  # Which the SDKs heed.
-    headers = [(b"retry-after", str(after).encode())] if after else []
-    return status, error_body(error.message, status=status, code=error.reason, param=param), headers
+    return status, error_body(error.message, status=status, code=error.reason, param=param), _limits(error)
+
+
+def _limits(error: DomainError) -> HeaderList:
+    """Return the headers that the SDKs heed: when to come again, or that it would be of no use soon."""
+    after, limit = error.fields.get("retry_after"), error.fields.get("limit")
+    headers: list[tuple[str, object]] = []
+    if after:
+        headers.append(("retry-after", after))
+    if isinstance(error, TooMany) and (not after or after > LONGEST_RETRY_SECONDS):
+        headers.append(("x-should-retry", "false"))
+    if limit:
+        headers += [
+            ("x-ratelimit-limit-requests", limit),
+            ("x-ratelimit-remaining-requests", 0),
+            ("x-ratelimit-reset-requests", f"{error.fields['reset']}s"),
+        ]
+    return [(name.encode(), str(value).encode()) for name, value in headers]

@@ -14,6 +14,10 @@ _NEVER_TO_RUNNER = _HOP_BY_HOP | {
 }
 _NEVER_TO_CLIENT = _HOP_BY_HOP | {
     *(b"date", b"server", b"set-cookie", b"x-request-id"),
+    b"x-content-type-options",  # Ours is sent: browsers heed the first.
+    # Orders to a reverse proxy.
+    *(b"x-accel-charset", b"x-accel-expires", b"x-accel-limit-rate", b"x-accel-redirect"),
+    *(b"x-lighttpd-send-file", b"x-lighttpd-send-tempfile", b"x-reproxy-url", b"x-sendfile", b"x-sendfile2"),
     # These act on the whole origin, or beyond it.
     *(b"alt-svc", b"clear-site-data", b"nel", b"refresh", b"report-to", b"reporting-endpoints"),
     *(b"service-worker-allowed", b"strict-transport-security"),

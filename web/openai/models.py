@@ -4,12 +4,19 @@ from typing import Any
 
 from domain.backends.definition import Backend
 from domain.runners.machine import State
+from web.auth.guard import Caller
 from web.services import Services
 
 
-def model_list(services: Services, user_id: str) -> dict[str, Any]:
-    """Return every enabled backend's name and extra models."""
-    found = [model_info(services, user_id, b, m) for b in services.backends if not b.disabled for m in b.models]
+def model_list(services: Services, caller: Caller) -> dict[str, Any]:
+    """Return every enabled backend's name and extra models; for an API token, those that it may be used for."""
+    found = [
+        model_info(services, caller.user.id, backend, model)
+        for backend in services.backends
+        if not backend.disabled
+        for model in backend.models
+        if caller.may_use(model)
+    ]
     return {"object": "list", "data": found}
 
 

@@ -22,11 +22,13 @@ from supervisors.runners.run import Run
 from web.auth.guard import Caller, Guard
 from web.context import CORRELATION
 from web.openai.body import ClientGoneError, Receive, read_body
+from web.openai.cors import cors_headers, preflight
 from web.openai.errors import described, error_body
 from web.openai.headers import HeaderList, to_client, to_runner
 from web.openai.models import model_info, model_list
 from web.openai.routing import Destination, destination
 from web.openai.upstream import HookedStream, connection_pool
+from web.openai.usage import AnswerTail
 from web.problems import LOG_REFUSED
 from web.services import Services
 
@@ -58,16 +60,21 @@ class Exchange:
     in_event: bool = False
     """Whether what was sent last ends within an event, which only a huge one can."""
     cut: bool = False
+    failed: bool = False
+    tail: AnswerTail = field(default_factory=AnswerTail)
+    cors: HeaderList = field(default_factory=list)
     pending: list[bytes] = field(default_factory=list)
     pending_size: int = 0
 
     async def start(self, status: int, headers: HeaderList) -> None:
         """Send the head of the answer."""
         self.started = True
-        await self.send({"type": "http.response.start", "status": status, "headers": headers})
+        self.failed = status >= 400
+        await self.send({"type": "http.response.start", "status": status, "headers": [*headers, *self.cors]})
 
     def gather(self, data: bytes) -> None:
         """Add to the burst."""
+        self.tail.add(data)
         self.pending.append(data)
         self.pending_size += len(data)
 
@@ -133,7 +140,8 @@ class OpenAISurface:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        exchange = Exchange(scope, receive, send, headers)
+        cors = cors_headers(headers, self._services.settings.cors_origins)
+        exchange = Exchange(scope, receive, send, headers, cors=cors)
         self._open += 1
         try:
             await self._handle(exchange)
@@ -143,6 +151,10 @@ class OpenAISurface:
                 self._quiet.unpark_all()
 
     async def _handle(self, exchange: Exchange) -> None:
+        if exchange.cors and exchange.scope["method"] == "OPTIONS":
+            await exchange.start(204, preflight(exchange.headers))
+            await exchange.finish()
+            return
         try:
             caller = self._guard.identify(exchange.scope["method"], exchange.headers, exchange.scope[CORRELATION])
             if exchange.scope["method"] == "GET" and await self._models(exchange, caller):
@@ -165,10 +177,11 @@ class OpenAISurface:
     async def _models(self, exchange: Exchange, caller: Caller) -> bool:
         path = exchange.scope["path"].removeprefix("/v1")
         if path == "/models":
-            found = model_list(self._services, caller.user.id)
+            found = model_list(self._services, caller)
         elif path.startswith("/models/"):
             model = path.removeprefix("/models/")
             backend = self._services.backends.for_model(model)
+            caller.check_model(model)
             found = model_info(self._services, caller.user.id, backend, model)
         else:
             return False
@@ -177,12 +190,14 @@ class OpenAISurface:
 
     async def _forward_or_explain(self, exchange: Exchange, caller: Caller, body: bytes) -> None:
         """Forward a request. Whatever goes wrong ends as an error that an OpenAI client understands."""
+        to: Destination | None = None
         try:
-            query = exchange.scope["query_string"].decode("latin-1")
-            model = parse_qs(query).get("model", [""])[0]
-            content_type = exchange.headers.get("content-type", "")
-            to = await destination(self._services, caller, body, content_type, model)
-            await self._forward(exchange, caller, to, body)
+            with self._services.admission.admitted(caller.user):
+                query = exchange.scope["query_string"].decode("latin-1")
+                model = parse_qs(query).get("model", [""])[0]
+                content_type = exchange.headers.get("content-type", "")
+                to = await destination(self._services, caller, body, content_type, model)
+                await self._forward(exchange, caller, to, body)
         except DomainError as error:
             await self._break_off(exchange, *described(error))
         except httpcore2.ReadTimeout:
@@ -195,6 +210,10 @@ class OpenAISurface:
         except Exception:
             _logger.exception("proxy_failed")
             await self._break_off(exchange, 500, OUR_FAULT)
+        finally:
+            if to and exchange.scope["method"] == "POST":
+                usage = None if exchange.failed else exchange.tail.usage()
+                self._services.usage.count(to.agent, to.backend, to.model, usage, failed=exchange.failed)
 
     async def _forward(self, exchange: Exchange, caller: Caller, to: Destination, body: bytes) -> None:
         supervisor = self._services.pool.supervise(to.agent)
@@ -281,6 +300,7 @@ class OpenAISurface:
         self, exchange: Exchange, status: int, told: bytes | str, headers: HeaderList | None = None
     ) -> None:
         """Tell the client that there is no answer, or no more of it."""
+        exchange.failed = True
         body = error_body(told, status=status) if isinstance(told, str) else told
         if not exchange.started:
             await exchange.answer_json(status, body, *(headers or []))

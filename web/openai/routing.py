@@ -16,6 +16,7 @@ from web.services import Services
 class Destination:
     """An agent and a session; `body` is the parsed JSON, None when the request carries none."""
 
+    model: str
     backend: Backend
     agent: Agent
     session: str
@@ -27,7 +28,7 @@ async def destination(
 ) -> Destination:
     """Resolve the model that a request names, in its JSON, its form or its query string.
 
-    `user: "agstack-<conversation id>"` leads to that conversation's agent. Raises NotFound or Invalid.
+    `user: "agstack-<conversation id>"` leads to that conversation's agent. Raises NotFound, Invalid or Forbidden.
     """
     parsed: dict[str, Any] | None = None
     if content_type.startswith("multipart/form-data"):
@@ -46,11 +47,12 @@ async def destination(
             code="model_missing",
         )
     backend = services.backends.for_model(model)
+    caller.check_model(model)
     named = parsed.get("user") if parsed else None
     if isinstance(named, str) and named.startswith(conversation_session("")) and len(named) < 100:
         summary = services.views.conversations.find(named.removeprefix(conversation_session("")))
         if summary and summary.user_id == caller.user.id and summary.backend == backend.name:
             agent = services.views.agents.owned(summary.agent_id, caller.user.id)
-            return Destination(backend, agent, named, parsed)
+            return Destination(model, backend, agent, named, parsed)
     agent = await services.agents.first(caller.user.id, backend, caller.origin)
-    return Destination(backend, agent, user_session(caller.user.id), parsed)
+    return Destination(model, backend, agent, user_session(caller.user.id), parsed)

@@ -55,7 +55,7 @@ def runner_info(services: Services, supervisor: RunnerSupervisor) -> RunnerInfo:
     """Describe the runner of one supervisor."""
     run, running = supervisor.run_now, supervisor.state is State.READY
     stops_in = supervisor.stops_in
-    active_ago = trio.current_time() - supervisor.last_active
+    active_ago = trio.current_time() - supervisor.idle.last_active
     return RunnerInfo(
         backend=supervisor.agent.backend,
         agent_id=supervisor.agent.id,
@@ -63,8 +63,8 @@ def runner_info(services: Services, supervisor: RunnerSupervisor) -> RunnerInfo:
         host_port=host_port(supervisor),
         started_at=int(run.started_at) if run else None,
         last_active=int(time.time() - active_ago) if running else None,
-        idle_seconds=supervisor.idle_seconds,
-        idle_for_seconds=int(supervisor.idle_for) if running else 0,
+        idle_seconds=supervisor.idle.seconds,
+        idle_for_seconds=int(supervisor.idle.idle_for) if running else 0,
         stops_in_seconds=None if stops_in is None else int(stops_in),
         running=running,
         state=str(supervisor.state),

@@ -1,0 +1,38 @@
+"""Events of the stream `invite:<id>`."""
+
+from typing import ClassVar
+
+from domain.event import Event
+
+
+class InviteCreated(Event):
+    """The admin made a link for `uses` accounts, good until `expires_at` (unix seconds). Only its hash is kept."""
+
+    TOPIC = "invite.created"
+    SECRET: ClassVar[frozenset[str]] = frozenset({"hash"})
+    PRIVATE: ClassVar[frozenset[str]] = frozenset({"note"})
+
+    invite_id: str
+    user_id: str
+    note: str
+    hash: str
+    prefix: str
+    uses: int
+    expires_at: int
+
+
+class InviteUsed(Event):
+    """An account was made with it."""
+
+    TOPIC = "invite.used"
+
+    invite_id: str
+    user_id: str
+
+
+class InviteRevoked(Event):
+    """It is void from here on."""
+
+    TOPIC = "invite.revoked"
+
+    invite_id: str

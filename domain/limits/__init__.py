@@ -1,0 +1,1 @@
+"""Limits: how much one address, account or user may ask for."""

@@ -1,0 +1,214 @@
+"""A backup file: a tar with the databases, folders beside them, and a manifest with the digest of each member.
+
+It is written beside its place and takes it when it is whole and on disk: a backup that is cut short leaves the one
+before as it was.
+"""
+
+import hashlib
+import io
+import os
+import tarfile
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO, cast
+
+import orjson
+
+from eventlog.backup.cipher import MAGIC, DecryptingFile, EncryptingFile, PassphraseError
+from eventlog.backup.snapshot import copy_log_and_vault
+from eventlog.errors import EventLogError
+
+MANIFEST = "manifest.json"
+_FORMAT = 1
+_BLOCK = 1 << 20
+
+
+class BadBackupError(EventLogError):
+    """The file is not a backup, or was damaged."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What goes into a backup: the log, its vault, and folders by the name that they have in it.
+
+    Of `listed` folders only the names, sizes and times of their files are kept.
+    """
+
+    log: Path
+    vault: Path
+    folders: Mapping[str, Path]
+    listed: Mapping[str, Path]
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a backup says of itself. `about` is the caller's; `digests` are SHA-256 in hex by member."""
+
+    about: dict[str, Any]
+    digests: dict[str, str]
+    listed: dict[str, list[dict[str, Any]]]
+
+
+def write_backup(to: Path, contents: Contents, about: dict[str, Any], passphrase: str = "") -> Manifest:
+    """Write a backup file, readable by nobody else. Blocking. Raises OSError when the disk refuses."""
+    partial = to.with_name(f".{to.name}.partial")
+    try:
+        with tempfile.TemporaryDirectory(dir=to.parent, prefix=".backup-") as scratch, _private(partial) as file:
+            copies = copy_log_and_vault(contents.log, contents.vault, Path(scratch))
+            if passphrase:
+                with EncryptingFile(file, passphrase) as encrypted:
+                    manifest = _write(cast(BinaryIO, encrypted), copies, contents, about)
+            else:
+                manifest = _write(file, copies, contents, about)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(to)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+    return manifest
+
+
+def read_backup(backup: Path, into: Path, passphrase: str = "") -> Manifest:
+    """Unpack a backup into an empty folder and check every member. Blocking.
+
+    Raises BadBackupError or PassphraseError; then the folder may hold a part of it.
+    """
+    with backup.open("rb") as file:
+        encrypted = file.read(len(MAGIC)) == MAGIC
+        file.seek(0)
+        if encrypted and not passphrase:
+            raise PassphraseError("the backup is encrypted: give its passphrase")
+        source = cast(BinaryIO, DecryptingFile(file, passphrase)) if encrypted else file
+        try:
+            found, data = _unpack(source, into)
+        except (tarfile.TarError, EOFError) as error:
+            raise BadBackupError(f"{backup} is not a backup, or was damaged: {error}") from None
+    try:
+        told = orjson.loads(data)
+        manifest = Manifest(told["about"], told["digests"], told["listed"])
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        raise BadBackupError(f"{backup} has no manifest: it was cut short, or is not a backup") from None
+    if told.get("format") != _FORMAT:
+        raise BadBackupError(f"{backup} was made by another version: format {told.get('format')}")
+    for name in sorted(manifest.digests.keys() | found.keys()):
+        if manifest.digests.get(name) != found.get(name):
+            raise BadBackupError(f"{backup} was damaged: {name} is not what was backed up")
+    return manifest
+
+
+def _write(file: BinaryIO, copies: tuple[Path, Path], contents: Contents, about: dict[str, Any]) -> Manifest:
+    digests: dict[str, str] = {}
+    with tarfile.open(fileobj=file, mode="w|", format=tarfile.PAX_FORMAT) as tar:
+        for path in copies:
+            _add(tar, path, path.name, digests)
+        for name, folder in contents.folders.items():
+            for path in _below(folder):
+                _add(tar, path, f"{name}/{path.relative_to(folder)}", digests)
+        listed = {name: list(_listing(folder)) for name, folder in contents.listed.items()}
+        manifest = Manifest(about, digests, listed)
+        body = {"format": _FORMAT, "about": about, "digests": digests, "listed": listed}
+        data = orjson.dumps(body, option=orjson.OPT_INDENT_2)
+        info = tarfile.TarInfo(MANIFEST)
+        info.size = len(data)
+        tar.addfile(info, io.BytesIO(data))
+    return manifest
+
+
+def _add(tar: tarfile.TarFile, path: Path, name: str, digests: dict[str, str]) -> None:
+    """Add a file, a folder or a link; a file that is being changed with the length that it had at first."""
+    try:
+        info = tar.gettarinfo(path, name)
+    except FileNotFoundError:  # It was removed meanwhile.
+        return
+    if not info.isreg():
+        if info.isdir() or info.issym():
+            tar.addfile(info)
+        return
+    info.type, info.linkname = tarfile.REGTYPE, ""  # Of two names of one file, each is a file.
+    info.size = path.stat().st_size
+    try:
+        with path.open("rb") as source:
+            hashed = _Hashed(source, info.size)
+            tar.addfile(info, cast(BinaryIO, hashed))
+    except FileNotFoundError:
+        return
+    digests[name] = hashed.digest.hexdigest()
+
+
+class _Hashed:
+    """Exactly `size` bytes of a file, zeros where it has become shorter, and their digest."""
+
+    def __init__(self, file: BinaryIO, size: int) -> None:
+        self._file = file
+        self._left = size
+        self.digest = hashlib.sha256()
+
+    def read(self, size: int) -> bytes:
+        wanted = min(size, self._left)
+        data = self._file.read(wanted).ljust(wanted, b"\0")
+        self._left -= wanted
+        self.digest.update(data)
+        return data
+
+
+def _unpack(source: BinaryIO, into: Path) -> tuple[dict[str, str], bytes]:
+    """Return the digests of what was unpacked, and the manifest."""
+    digests: dict[str, str] = {}
+    manifest = b""
+    with tarfile.open(fileobj=source, mode="r|") as tar:
+        for info in tar:
+            if info.name == MANIFEST:
+                member = tar.extractfile(info)
+                manifest = member.read() if member else b""
+                continue
+            path = PurePosixPath(info.name)
+            inside = (into / path).parent.resolve().is_relative_to(into.resolve())
+            if path.is_absolute() or ".." in path.parts or not inside:
+                raise BadBackupError(f"the backup holds a name that leads out of its folder: {info.name}")
+            if info.isreg():
+                digests[info.name] = _extract(tar, info, into / path)
+            elif info.isdir() or info.issym():
+                (into / path).parent.mkdir(parents=True, exist_ok=True)
+                tar.extract(info, into, filter="tar", set_attrs=True)
+    return digests, manifest
+
+
+def _extract(tar: tarfile.TarFile, info: tarfile.TarInfo, to: Path) -> str:
+    to.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    source, digest = tar.extractfile(info), hashlib.sha256()
+    descriptor = os.open(to, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, info.mode & 0o777)
+    with os.fdopen(descriptor, "wb") as file:
+        while source and (data := source.read(_BLOCK)):
+            digest.update(data)
+            file.write(data)
+        file.flush()
+        if os.getuid() == 0:
+            os.fchown(descriptor, info.uid, info.gid)
+    os.utime(to, (info.mtime, info.mtime))
+    return digest.hexdigest()
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    """Yield what is in a folder, each folder before its contents; links are not followed."""
+    for root, folders, files in os.walk(folder):
+        folders.sort()
+        yield from (Path(root, name) for name in sorted((*folders, *files)))
+
+
+def _listing(folder: Path) -> Iterator[dict[str, Any]]:
+    for path in _below(folder):
+        status = path.lstat()
+        if path.is_file() and not path.is_symlink():
+            yield {"path": str(path.relative_to(folder)), "size": status.st_size, "mtime": int(status.st_mtime)}
+
+
+@contextmanager
+def _private(path: Path) -> Iterator[BinaryIO]:
+    path.unlink(missing_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        yield file

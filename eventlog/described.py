@@ -1,0 +1,65 @@
+"""An event as tools show it: as plain values with its envelope, secrets masked."""
+
+from typing import Any
+
+import orjson
+
+from eventlog.codec import EventMapper
+from eventlog.envelope import Recorded, StoredRecord
+
+MASK = "••••••••"
+
+
+def described(record: Recorded[Any]) -> dict[str, Any]:
+    """Return an event that was read. Times in unix seconds, and exactly in microseconds."""
+    return {
+        "position": record.position,
+        "stream": record.stream,
+        "version": record.version,
+        "type": record.type,
+        "time": int(record.time),
+        "time_us": round(record.time * 1e6),
+        "actor": record.origin.actor,
+        "correlation": record.origin.correlation,
+        "causation": record.origin.causation,
+        "owner": record.owner,
+        "payload": _masked(record.event.model_dump(mode="json"), record.event.SECRET),
+        "erased": record.erased,
+    }
+
+
+def described_stored(stored: StoredRecord, mapper: EventMapper) -> dict[str, Any]:
+    """Return the same of an event as it is stored, without making an event of it."""
+    payload, secret, erased = mapper.plain(stored)
+    return _stored(stored, _masked(payload, secret), erased=erased)
+
+
+def exported(stored: StoredRecord, mapper: EventMapper) -> dict[str, Any]:
+    """Return the same for orjson, for many of them: the payload goes out as it came in where nothing is masked."""
+    raw = mapper.raw(stored)
+    if raw is None:
+        return described_stored(stored, mapper)
+    return _stored(stored, orjson.Fragment(raw[0]), erased=raw[1])
+
+
+def _stored(stored: StoredRecord, payload: object, *, erased: bool) -> dict[str, Any]:
+    return {
+        "position": stored.position,
+        "stream": stored.originator_id,
+        "version": stored.originator_version,
+        "type": stored.topic,
+        "time": stored.at // 1_000_000,
+        "time_us": stored.at,
+        "actor": stored.actor,
+        "correlation": stored.correlation,
+        "causation": stored.causation,
+        "owner": stored.owner,
+        "payload": payload,
+        "erased": erased,
+    }
+
+
+def _masked(payload: dict[str, Any], secret: frozenset[str]) -> dict[str, Any]:
+    if secret:
+        return {name: MASK if name in secret and value else value for name, value in payload.items()}
+    return payload

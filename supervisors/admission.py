@@ -1,0 +1,71 @@
+"""Who may ask for how much at a time: requests in a minute, and answers that are being written."""
+
+import math
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from domain.errors import TooMany
+from domain.limits.bucket import Buckets, Rate
+from projections.users import User
+from supervisors.usage import UsageMeter
+
+_MINUTE = 60.0
+_BUSY_SECONDS = 1
+"""When to come again after too many at once: any answer may end at any time."""
+
+
+class Admission:
+    """The limits of every user. 0 as a limit means none."""
+
+    def __init__(self, usage: UsageMeter, *, per_minute: int, at_once: int) -> None:
+        self._usage = usage
+        self._at_once = at_once
+        self._running: Counter[str] = Counter()
+        self._buckets = Buckets(Rate(per_minute, _MINUTE / per_minute)) if per_minute else None
+
+    def statistics(self) -> dict[str, int]:
+        """Return how many answers are being written, and for how many users."""
+        return {"running": self._running.total(), "users": len(self._running)}
+
+    def admit(self, user: User) -> None:
+        """Let one more answer be written, until it is released.
+
+        Raises TooMany, with `retry_after` in seconds when that is known, when it is one too many.
+        """
+        self._usage.check_budget(user)
+        if self._at_once and self._running[user.id] >= self._at_once:
+            raise TooMany(
+                f"You have {self._at_once} answers running, which is the most at a time. Wait until one is done.",
+                code="too_many_running",
+                retry_after=_BUSY_SECONDS,
+            )
+        now = time.monotonic()
+        wait = self._buckets.take(user.id, now) if self._buckets is not None else 0.0
+        if self._buckets is not None and wait:
+            raise TooMany(
+                f"You have asked {self._buckets.rate.burst} times within a minute, which is the most. "
+                f"Come again in {math.ceil(wait)} s.",
+                code="rate_limit_exceeded",
+                retry_after=math.ceil(wait),
+                limit=self._buckets.rate.burst,
+                reset=round(self._buckets.full_in(user.id, now), 1),
+            )
+
+        self._running[user.id] += 1
+
+    def release(self, user_id: str) -> None:
+        """Note that an answer is written, or will not be."""
+        self._running[user_id] -= 1
+        if not self._running[user_id]:
+            del self._running[user_id]
+
+    @contextmanager
+    def admitted(self, user: User) -> Iterator[None]:
+        """Admit one answer, and release it at the end."""
+        self.admit(user)
+        try:
+            yield
+        finally:
+            self.release(user.id)

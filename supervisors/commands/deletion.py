@@ -1,0 +1,137 @@
+"""Deleting a user for good: what runs, what is kept, and the key of what was encrypted.
+
+The key goes last: as long as it is there, a deletion that was cut short is found at the next start and finished.
+"""
+
+import shutil
+from functools import partial
+from pathlib import Path
+
+import structlog
+import trio
+
+from domain.agents.events import AgentDeleted
+from domain.conversations.events import ConversationDeleted
+from domain.errors import Invalid, Unavailable
+from domain.event import Event
+from domain.users.events import EmailReleased, UserDeleted, UserRegistered
+from eventlog.envelope import Origin, StreamAppend
+from eventlog.errors import StreamConflictError
+from eventlog.log import EventLog
+from eventlog.vault import Vault
+from projections.users import User
+from projections.views import Views
+from supervisors.broadcasts import Broadcasts
+from supervisors.commands.accounts import Accounts
+from supervisors.commands.stream_end import StreamEnds
+from supervisors.runners.pool import RunnerPool
+from supervisors.turns.turns import Turns
+from supervisors.usage import UsageMeter
+
+_ATTEMPTS = 20
+
+_logger = structlog.get_logger("deletion")
+
+
+class Deletion:
+    """Deletes users. `users` is the folder that holds a folder of homes for each of them."""
+
+    def __init__(
+        self,
+        *,
+        log: EventLog,
+        views: Views,
+        vault: Vault,
+        accounts: Accounts,
+        pool: RunnerPool,
+        turns: Turns,
+        broadcasts: Broadcasts,
+        usage: UsageMeter,
+        users: Path,
+    ) -> None:
+        self._log = log
+        self._views = views
+        self._vault = vault
+        self._accounts = accounts
+        self._pool = pool
+        self._turns = turns
+        self._broadcasts = broadcasts
+        self._usage = usage
+        self._users = users
+        self._ends = StreamEnds(log)
+
+    async def delete(self, user: User, origin: Origin) -> None:
+        """Delete a user. Raises Invalid for the admin, Unavailable when the homes could not be removed."""
+        if user.role == "admin":
+            raise Invalid("The admin cannot be deleted: there is always exactly one.", code="admin_stays")
+        # Not cancelled half way: from the first event on, the user is gone.
+        with trio.CancelScope(shield=True):
+            conversations = await self._append(user, origin)
+            for conversation_id in conversations:
+                await self._turns.abandon(conversation_id)
+                self._broadcasts.forget(conversation_id)
+            async with trio.open_nursery() as nursery:
+                for supervisor in self._pool.all():
+                    if supervisor.agent.user_id == user.id:
+                        nursery.start_soon(self._pool.dismiss, supervisor.agent.id, origin)
+            self._usage.forget(user.id)
+            await self._finish(user.id, user.slug)
+
+    async def finish_interrupted(self) -> None:
+        """Finish deletions that a crash cut short, and drop the keys of accounts that were never made."""
+        for user_id in self._vault.owners:
+            if self._views.users.find(user_id):
+                continue
+            stream = await self._log.read_stream(f"user:{user_id}")
+            slug = next((r.event.slug for r in stream if isinstance(r.event, UserRegistered)), "")
+            _logger.info("deletion_finished", user=user_id)
+            try:
+                await self._finish(user_id, slug)
+            except Unavailable as error:
+                _logger.error("home_not_removed", user=user_id, error=error.message)  # noqa: TRY400 - expected
+
+    async def _append(self, user: User, origin: Origin) -> list[str]:
+        """Append the end of all that the user has, all at once; again, if something was just being changed.
+
+        Return the ids of the conversations.
+        """
+        for attempt in range(_ATTEMPTS):
+            conversations = [c.id for c in self._views.conversations.of_user(user.id)]
+            ends: dict[str, Event] = {
+                **{f"conversation:{id_}": ConversationDeleted(conversation_id=id_) for id_ in conversations},
+                **{f"agent:{a.id}": AgentDeleted(agent_id=a.id) for a in self._views.agents.of_user(user.id)},
+                self._accounts.email_stream(user.email): EmailReleased(user_id=user.id),
+                f"user:{user.id}": UserDeleted(user_id=user.id),
+            }
+            appends = [StreamAppend(s, await self._ends.version(s), [event], user.id) for s, event in ends.items()]
+            try:
+                await self._log.append(*appends, origin=origin)
+            except StreamConflictError:
+                if attempt == _ATTEMPTS - 1:
+                    raise
+            else:
+                return conversations
+        raise AssertionError("unreachable")
+
+    async def _finish(self, user_id: str, slug: str) -> None:
+        """Remove what is left on disk: the homes, then the key."""
+        left = await trio.to_thread.run_sync(_removed, self._users / slug) if slug else ""
+        await trio.to_thread.run_sync(partial(self._vault.destroy, user_id))
+        self._log.forget()
+        if left:
+            raise Unavailable(
+                f"The user is deleted, but their agents' files could not be removed ({left}). "
+                f"Remove the folder {self._users / slug} by hand.",
+                code="homes_not_removed",
+            )
+
+
+def _removed(folder: Path) -> str:
+    """Remove a folder, without following links; return what was in the way, "" when nothing was."""
+    try:
+        shutil.rmtree(folder)
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""

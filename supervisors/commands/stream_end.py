@@ -1,0 +1,32 @@
+"""Appending to the end of a stream, wherever that is: for events that are right in every state."""
+
+import trio
+
+from domain.event import Event
+from eventlog.envelope import Origin, StreamAppend
+from eventlog.filter import Filter
+from eventlog.log import EventLog
+
+
+class StreamEnds:
+    """Appends of one process to one stream go one after the other."""
+
+    def __init__(self, log: EventLog) -> None:
+        self._log = log
+        self._locks: dict[str, trio.Lock] = {}
+
+    async def append(self, stream: str, event: Event, origin: Origin, *, owner: str = "") -> None:
+        """Append one event; `owner` is whose key encrypts what is private in it."""
+        lock = self._locks.setdefault(stream, trio.Lock())
+        try:
+            async with lock:
+                append = StreamAppend(stream, await self.version(stream), [event], owner)
+                await self._log.append(append, origin=origin)
+        finally:
+            if not lock.locked() and not lock.statistics().tasks_waiting:
+                self._locks.pop(stream, None)
+
+    async def version(self, stream: str) -> int:
+        """Return the version of a stream, 0 when it does not exist."""
+        newest = await self._log.read(Filter(stream=stream, newest_first=True), limit=1)
+        return newest[0].version if newest else 0

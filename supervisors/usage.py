@@ -1,0 +1,176 @@
+"""Counting what is used. A request is a number in memory; every few minutes the numbers become one event a user."""
+
+import calendar
+import time
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+import structlog
+import trio
+
+from domain.backends.definition import Backend
+from domain.conversations.events import Usage
+from domain.errors import TooMany
+from domain.usage.events import Tally, UsageRecorded
+from eventlog.envelope import Origin
+from eventlog.errors import EventLogError
+from eventlog.log import EventLog
+from projections.agents import Agent
+from projections.usage import COUNTS, DAY
+from projections.users import User
+from projections.views import Views
+from supervisors.commands.stream_end import StreamEnds
+
+FLUSH_SECONDS = 120.0
+
+_logger = structlog.get_logger("usage")
+
+
+@dataclass(slots=True)
+class _Sum:
+    backend: str
+    requests: int = 0
+    errors: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    unknown: int = 0
+
+
+@dataclass(slots=True)
+class _Window:
+    """What a user has used since the last event about it."""
+
+    since: int
+    sums: dict[tuple[str, str], _Sum] = field(default_factory=dict)
+    tokens_used: dict[str, int] = field(default_factory=dict)
+
+    def tallies(self) -> tuple[Tally, ...]:
+        return tuple(
+            Tally(
+                agent_id=agent_id,
+                backend=s.backend,
+                model=model,
+                requests=s.requests,
+                errors=s.errors,
+                prompt_tokens=s.prompt_tokens,
+                completion_tokens=s.completion_tokens,
+                unknown=s.unknown,
+            )
+            for (agent_id, model), s in self.sums.items()
+        )
+
+    @property
+    def tokens(self) -> int:
+        return sum(s.prompt_tokens + s.completion_tokens for s in self.sums.values())
+
+
+class UsageMeter:
+    """Counts requests, tokens and errors. What a crash costs is the last minutes of counting, never a message."""
+
+    def __init__(self, log: EventLog, views: Views) -> None:
+        self._views = views
+        self._ends = StreamEnds(log)
+        self._windows: defaultdict[str, _Window] = defaultdict(lambda: _Window(int(time.time())))
+
+    def count(self, agent: Agent, backend: Backend, model: str, usage: Usage | None, *, failed: bool) -> None:
+        """Count one request; `usage` is what the agent told of it, None when it told nothing.
+
+        A model that is not declared counts under the backend's name: there could be any number of them.
+        """
+        sums = self._windows[agent.user_id].sums
+        name = model if model in backend.models else backend.name
+        found = sums.setdefault((agent.id, name), _Sum(backend.name))
+        found.requests += 1
+        found.errors += failed
+        prompt = usage.prompt_tokens if usage else None
+        completion = usage.completion_tokens if usage else None
+        if prompt is None and completion is None:
+            found.unknown += not failed
+        found.prompt_tokens += prompt or 0
+        found.completion_tokens += completion or 0
+
+    def note_token(self, user_id: str, token_id: str) -> None:
+        """Note that an API token is being used."""
+        self._windows[user_id].tokens_used[token_id] = int(time.time())
+
+    def token_used_at(self, user_id: str, token_id: str) -> int | None:
+        """Return when an API token was used last, if no event tells that yet."""
+        window = self._windows.get(user_id)
+        return window.tokens_used.get(token_id) if window else None
+
+    def tokens_this_month(self, user_id: str) -> int:
+        """Return how many tokens a user has used in this month (UTC)."""
+        pending = self._windows.get(user_id)
+        return self._views.usage.month_tokens(user_id, time.time()) + (pending.tokens if pending else 0)
+
+    def check_budget(self, user: User) -> None:
+        """Raise TooMany when a user has spent this month's budget."""
+        if user.monthly_tokens is None or self.tokens_this_month(user.id) < user.monthly_tokens:
+            return
+        raise TooMany(
+            f"You have used up this month's budget, which is {user.monthly_tokens} tokens. "
+            "Ask the admin for more, or wait for the next month.",
+            code="budget_spent",
+            retry_after=int(next_month(time.time()) - time.time()) + 1,
+        )
+
+    def pending(self, user_id: str) -> list[Tally]:
+        """Return what no event tells yet of a user."""
+        window = self._windows.get(user_id)
+        return list(window.tallies()) if window else []
+
+    def pending_users(self) -> list[str]:
+        """Return the users of whom there is something that no event tells yet."""
+        return list(self._windows)
+
+    def forget(self, user_id: str) -> None:
+        """Drop what was counted for a user who was deleted."""
+        self._windows.pop(user_id, None)
+
+    async def run(self) -> None:
+        """Turn the numbers into events from time to time, and for the last time when cancelled."""
+        try:
+            while True:
+                # Not over midnight: a window belongs to one day.
+                await trio.sleep(min(FLUSH_SECONDS, DAY - time.time() % DAY))
+                await self.flush()
+        finally:
+            with trio.CancelScope(shield=True):
+                await self.flush()
+
+    async def flush(self) -> None:
+        """Turn the numbers into events now. Those that the disk refuses are kept for the next time."""
+        windows, now = list(self._windows.items()), int(time.time())
+        self._windows.clear()
+        for user_id, window in windows:
+            if self._views.users.find(user_id) is None:
+                continue
+            event = UsageRecorded(
+                user_id=user_id,
+                since=window.since,
+                until=now,
+                tallies=window.tallies(),
+                tokens_used=window.tokens_used,
+            )
+            try:
+                await self._ends.append(f"usage:{user_id}", event, Origin("system", "usage"), owner=user_id)
+            except EventLogError:
+                _logger.exception("usage_not_recorded", user=user_id)
+                self._keep(user_id, window)
+
+    def _keep(self, user_id: str, window: _Window) -> None:
+        """Put a window back, with what came meanwhile."""
+        newer = self._windows.pop(user_id, None)
+        self._windows[user_id] = window
+        if newer:
+            window.tokens_used.update(newer.tokens_used)
+            for key, more in newer.sums.items():
+                old = window.sums.setdefault(key, _Sum(more.backend))
+                for name in COUNTS:
+                    setattr(old, name, getattr(old, name) + getattr(more, name))
+
+
+def next_month(now: float) -> float:
+    """Return when the next month begins (UTC)."""
+    year, month = time.gmtime(now)[:2]
+    return float(calendar.timegm((year + month // 12, month % 12 + 1, 1, 0, 0, 0)))

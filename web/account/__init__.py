@@ -1,0 +1,1 @@
+"""/api/me: one's own account, sign-ins, API tokens and usage."""

@@ -1,0 +1,1 @@
+"""Values of variables: one's own, and those that the admin shares."""

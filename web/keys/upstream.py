@@ -1,0 +1,149 @@
+"""Trying the model behind an agent: does its address answer, and does it take the key?
+
+A user names the address, and this server goes there: so it goes nowhere that only this server can reach, unless the
+admin says so; it follows no redirect; and it tells of the answer only what is in a list of models.
+"""
+
+import socket
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from urllib.parse import urlsplit
+
+import httpx
+import orjson
+import trio
+
+from domain.backends.definition import Backend
+from domain.errors import Unprocessable
+from web.context import caller, services
+
+BASE_URL, API_KEY, MODEL = "LLM_BASE_URL", "LLM_API_KEY", "LLM_MODEL"
+_SECONDS = 8.0
+_MOST_BYTES = 2_000_000
+_MOST_MODELS = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Tested:
+    """`detail` is a sentence that says what is wrong, or that nothing is."""
+
+    ok: bool
+    detail: str
+    models: tuple[str, ...] = ()
+
+
+async def test_upstream(backend_name: str) -> Tested:
+    """Ask `<LLM_BASE_URL>/models`, with the values that count for the caller. Raises Unprocessable without any."""
+    values = _values(backend_name)
+    url = values.get(BASE_URL, "")
+    if not url:
+        raise Unprocessable(f"{BASE_URL} has no value. Set it first.", code="missing_values", missing=[BASE_URL])
+    host = _host(url)
+    if not host:
+        return Tested(False, f"{BASE_URL} must be an address such as https://api.example.org/v1.")
+    key = values.get(API_KEY, "")
+    if not (key.isascii() and key.isprintable()):
+        return Tested(
+            False, f"{API_KEY} holds a character that no key can have, such as a line break."
+        )
+    with trio.move_on_after(_SECONDS):
+        return await _ask(url.rstrip("/") + "/models", key, values.get(MODEL, ""))
+    return Tested(False, f"{host} did not answer within {_SECONDS:.0f} seconds. Check {BASE_URL}.")
+
+
+def _host(url: str) -> str:
+    """Return the host of an address over HTTP, "" when it is none."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # Which may not be one.
+        httpx.URL(url)
+    except (ValueError, httpx.InvalidURL):
+        return ""
+    return parts.hostname or "" if parts.scheme in {"http", "https"} else ""
+
+
+def _values(backend_name: str) -> dict[str, str]:
+    user = caller().user
+    if backend_name:
+        found = services().views.effective(services().backends.get(backend_name), user.id)
+    else:
+        found = services().views.effective(_AnyBackend, user.id)
+    return {name: e.value for name, e in found.items()}
+
+
+_AnyBackend = Backend.model_validate(
+    {
+        "name": "any",
+        "display_name": "any",
+        "image": "any",
+        "user_overridable_env": (BASE_URL, API_KEY, MODEL),
+    }
+)
+"""Stands for all backends: it has no values of its own."""
+
+
+async def _ask(url: str, key: str, model: str) -> Tested:
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    try:
+        address = await _resolved(host, parts.port or (443 if parts.scheme == "https" else 80))
+        if address is None:
+            return Tested(False, f"{host} is a private address, which only the admin may test. Ask the admin.")
+        status, body = await _get(url, address, key)
+    except OSError as error:
+        return Tested(False, f"The host {host} was not found ({error.strerror or error}). Check {BASE_URL}.")
+    except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
+        return Tested(False, f"{host} could not be reached ({error or type(error).__name__}). Check {BASE_URL}.")
+    if status in {401, 403}:
+        return Tested(False, f"{host} refuses the key (status {status}). Check {API_KEY}.")
+    if 300 <= status < 400:
+        return Tested(False, f"{host} sends elsewhere (status {status}). Check {BASE_URL}: is it http for https?")
+    if status == 404:
+        return Tested(False, f"{host} has no list of models there. {BASE_URL} usually ends with /v1.")
+    if status != 200:
+        return Tested(False, f"{host} answers with status {status}. Check {BASE_URL} and {API_KEY}.")
+    return _judged(host, _ids(body), model)
+
+
+def _judged(host: str, models: list[str] | None, model: str) -> Tested:
+    if models is None:
+        return Tested(False, f"What {host} answers is no list of models. {BASE_URL} usually ends with /v1.")
+    shown = tuple(models[:_MOST_MODELS])
+    if model and models and model not in models:
+        return Tested(False, f"{host} takes the key, but does not list the model {model!r}. Check {MODEL}.", shown)
+    return Tested(True, f"{host} takes the key and offers {len(models)} models.", shown)
+
+
+async def _resolved(host: str, port: int) -> IPv4Address | IPv6Address | None:
+    """Return an address of a host; None when it is private and the caller may not test those. Raises OSError."""
+    found = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    address = ip_address(found[0][4][0])
+    may = caller().user.role == "admin" or services().settings.private_upstreams
+    return address if may or address.is_global else None
+
+
+async def _get(url: str, address: IPv4Address | IPv6Address, key: str) -> tuple[int, bytes]:
+    """Ask the address that was looked at, so that a name cannot lead elsewhere in the meantime."""
+    asked = httpx.URL(url)
+    headers = {"host": asked.netloc.decode("ascii"), "accept": "application/json", "accept-encoding": "identity"}
+    if key:
+        headers["authorization"] = f"Bearer {key}"
+    async with httpx.AsyncClient(trust_env=False, follow_redirects=False, timeout=_SECONDS) as client:
+        pinned = asked.copy_with(host=str(address))
+        sni = {"sni_hostname": asked.host} if asked.scheme == "https" else {}
+        body = bytearray()
+        async with client.stream("GET", pinned, headers=headers, extensions=sni) as response:
+            with trio.CancelScope() as enough:
+                async for data in response.aiter_bytes():
+                    body += data
+                    if len(body) > _MOST_BYTES:
+                        enough.cancel()
+            return response.status_code, bytes(body[:_MOST_BYTES])
+
+
+def _ids(body: bytes) -> list[str] | None:
+    try:
+        listed = orjson.loads(body)["data"]
+        return [str(one["id"]) for one in listed]
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        return None
