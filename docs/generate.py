@@ -53,7 +53,7 @@ def settings_table() -> str:
         "| --- | --- | --- |",
     ]
     for name, field in Settings.model_fields.items():
-        default = "" if field.default in (None, "") else f"`{_plain(field.default)}`"
+        default = "" if field.default in (None, "", ()) else f"`{_plain(field.default)}`"
         rows.append(f"| `{name.upper()}` | {default} | {field.description} |")
     rows += [
         "",
@@ -172,7 +172,7 @@ def pages() -> dict[Path, str]:
 
 
 def _plain(value: object) -> str:
-    if value is None:
+    if value in (None, ()):
         return ""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
