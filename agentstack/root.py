@@ -279,7 +279,7 @@ async def _agree(vault: Vault, log: EventLog) -> None:
         if user_id in vault:
             continue
         events = await log.read_stream(f"user:{user_id}")
-        if isinstance(events[-1].event, UserDeleted):
+        if any(isinstance(record.event, UserDeleted) for record in events):
             continue
         if any(record.erased for record in events):
             raise VaultIncompleteError(user_id)
@@ -319,8 +319,8 @@ async def _serve_stack(stack: Stack, signals: AsyncIterator[int], *, read_only: 
     token = ""
     if not read_only:
         await stack.services.turns.close_interrupted()
-        await stack.services.deletion.finish_interrupted()
         await stack.services.pool.begin()
+        await stack.services.deletion.finish_interrupted()
         token = await first_admin(stack)
     stop = trio.Event()
     async with trio.open_nursery() as nursery:

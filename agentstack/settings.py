@@ -307,7 +307,7 @@ def kept_secret(folder: Path, name: str) -> str:
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
-        value = path.read_text(encoding="ascii").strip()
+        value = path.read_text(encoding="utf-8").strip()
         if len(value) < MIN_SECRET:
             raise SettingsError(
                 f"The kept secret {path} is damaged. Restore it from a backup, or delete it for a new one: "

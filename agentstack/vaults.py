@@ -20,7 +20,7 @@ def open_own_vault(settings: Settings, folder: Path, *, shared: bool = False) ->
     except WrongMasterKeyError:
         if not is_kept_here(settings) or not next_key(folder).exists():
             raise
-        found = open_vault(folder, folder / FILE_NAME, next_key(folder).read_text(encoding="ascii").strip())
+        found = open_vault(folder, folder / FILE_NAME, next_key(folder).read_text(encoding="utf-8").strip())
         next_key(folder).replace(kept_key(folder))
         return found
 
@@ -44,7 +44,7 @@ def write_key(path: Path, key: str) -> None:
     """Write a key into a file that nobody else may read, on disk when this returns."""
     path.unlink(missing_ok=True)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(key + "\n")
         file.flush()
         os.fsync(descriptor)

@@ -60,9 +60,8 @@ class VaultMissingError(EventLogError):
 
     def __init__(self, path: Path) -> None:
         super().__init__(
-            f"{path} is missing, and without the keys in it what users wrote cannot be read. Restore it from a "
-            "backup. (If it is lost for good, make an empty file of that name: all encrypted text then counts as "
-            "erased.)"
+            f"{path} is missing, and without the keys in it nothing that users wrote can be read, their addresses "
+            "and passwords included. Restore it from a backup."
         )
 
 

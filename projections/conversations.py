@@ -44,7 +44,7 @@ class Conversations(Projection):
 
     def __init__(self) -> None:
         super().__init__()
-        self._summaries: Table[Summary] = Table("conversations", Summary, sealed=("title",))
+        self._summaries: Table[Summary] = Table("conversations", Summary, sealed=("model", "title"))
         self._by_user = self._summaries.index(lambda c: c.user_id)
         self._by_backend = self._summaries.index(lambda c: (c.user_id, c.backend))
         self._by_agent = self._summaries.index(lambda c: c.agent_id)

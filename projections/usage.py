@@ -39,6 +39,10 @@ class UsageRow:
     unknown: int = 0
     runner_seconds: float = 0.0
 
+    def with_tally(self, tally: Tally) -> "UsageRow":
+        """Return the row with a tally added."""
+        return replace(self, **{name: getattr(self, name) + getattr(tally, name) for name in COUNTS})
+
 
 @dataclass(frozen=True, slots=True)
 class MonthRow:
@@ -93,13 +97,12 @@ class Usage(Projection):
 
     def month_tokens(self, user_id: str, at: float) -> int:
         """Return how many tokens a user has used in the month (UTC) of a moment in unix seconds."""
-        found = self._months.get(f"{user_id}/{_month(at)}")
+        found = self._months.get(f"{user_id}/{month_of(at)}")
         return found.tokens if found else 0
 
-    def with_tally(self, user_id: str, day: int, tally: Tally) -> UsageRow:
-        """Return the row that a tally belongs to, with it added."""
-        row = self._row(user_id, day, tally.agent_id, tally.backend, tally.model)
-        return replace(row, **{name: getattr(row, name) + getattr(tally, name) for name in COUNTS})
+    def row_of(self, user_id: str, day: int, tally: Tally) -> UsageRow:
+        """Return the row that a tally belongs to, without it."""
+        return self._row(user_id, day, tally.agent_id, tally.backend, tally.model)
 
     def _row(self, user_id: str, day: int, agent_id: str, backend: str, model: str) -> UsageRow:
         key = f"{user_id}/{day}/{agent_id}/{model}"
@@ -107,11 +110,11 @@ class Usage(Projection):
 
     def _recorded(self, event: UsageRecorded, _: Recorded[Any]) -> None:
         for tally in event.tallies:
-            self._rows.put(self.with_tally(event.user_id, event.since // DAY, tally))
+            self._rows.put(self.row_of(event.user_id, event.since // DAY, tally).with_tally(tally))
         tokens = sum(t.prompt_tokens + t.completion_tokens for t in event.tallies)
         self._months.put(
             MonthRow(
-                f"{event.user_id}/{_month(event.since)}",
+                f"{event.user_id}/{month_of(event.since)}",
                 event.user_id,
                 self.month_tokens(event.user_id, event.since) + tokens,
             )
@@ -155,5 +158,6 @@ def by_day(since: float, until: float) -> Iterator[tuple[int, float]]:
         since = end
 
 
-def _month(at: float) -> str:
+def month_of(at: float) -> str:
+    """Return the month (UTC) of a moment: `2026-11`."""
     return time.strftime("%Y-%m", time.gmtime(at))

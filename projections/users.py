@@ -124,7 +124,8 @@ class Users(Projection):
             self._users.put(replace(user, **fields))
 
     def _idle_changed(self, event: UserIdleChanged, _: Recorded[UserIdleChanged]) -> None:
-        self._idle.put(IdleChoice(f"{event.user_id}/{event.backend}", event.user_id, event.idle_seconds))
+        if self._users.get(event.user_id):  # Else the choice came too late.
+            self._idle.put(IdleChoice(f"{event.user_id}/{event.backend}", event.user_id, event.idle_seconds))
 
     def _deleted(self, event: UserDeleted, _: Recorded[UserDeleted]) -> None:
         self._users.remove(event.user_id)

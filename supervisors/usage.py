@@ -16,7 +16,7 @@ from eventlog.envelope import Origin
 from eventlog.errors import EventLogError
 from eventlog.log import EventLog
 from projections.agents import Agent
-from projections.usage import COUNTS, DAY
+from projections.usage import DAY, month_of
 from projections.users import User
 from projections.views import Views
 from supervisors.commands.stream_end import StreamEnds
@@ -71,6 +71,8 @@ class UsageMeter:
         self._views = views
         self._ends = StreamEnds(log)
         self._windows: defaultdict[str, _Window] = defaultdict(lambda: _Window(int(time.time())))
+        self._closed: defaultdict[str, list[_Window]] = defaultdict(list)
+        """Windows that are being written, or that the disk has refused so far."""
 
     def count(self, agent: Agent, backend: Backend, model: str, usage: Usage | None, *, failed: bool) -> None:
         """Count one request; `usage` is what the agent told of it, None when it told nothing.
@@ -95,13 +97,14 @@ class UsageMeter:
 
     def token_used_at(self, user_id: str, token_id: str) -> int | None:
         """Return when an API token was used last, if no event tells that yet."""
-        window = self._windows.get(user_id)
-        return window.tokens_used.get(token_id) if window else None
+        times = (window.tokens_used.get(token_id) for window in self._of(user_id))
+        return max((at for at in times if at is not None), default=None)
 
     def tokens_this_month(self, user_id: str) -> int:
         """Return how many tokens a user has used in this month (UTC)."""
-        pending = self._windows.get(user_id)
-        return self._views.usage.month_tokens(user_id, time.time()) + (pending.tokens if pending else 0)
+        now = time.time()
+        told = self._views.usage.month_tokens(user_id, now)
+        return told + sum(w.tokens for w in self._of(user_id) if month_of(w.since) == month_of(now))
 
     def check_budget(self, user: User) -> None:
         """Raise TooMany when a user has spent this month's budget."""
@@ -114,18 +117,22 @@ class UsageMeter:
             retry_after=int(next_month(time.time()) - time.time()) + 1,
         )
 
-    def pending(self, user_id: str) -> list[Tally]:
-        """Return what no event tells yet of a user."""
-        window = self._windows.get(user_id)
-        return list(window.tallies()) if window else []
+    def pending(self, user_id: str) -> list[tuple[int, Tally]]:
+        """Return what no event tells yet of a user, with its day."""
+        return [(window.since // DAY, tally) for window in self._of(user_id) for tally in window.tallies()]
 
     def pending_users(self) -> list[str]:
         """Return the users of whom there is something that no event tells yet."""
-        return list(self._windows)
+        return list({*self._windows, *self._closed})
 
     def forget(self, user_id: str) -> None:
         """Drop what was counted for a user who was deleted."""
         self._windows.pop(user_id, None)
+        self._closed.pop(user_id, None)
+
+    def _of(self, user_id: str) -> list[_Window]:
+        open_ = self._windows.get(user_id)
+        return [*self._closed.get(user_id, ()), *([open_] if open_ else ())]
 
     async def run(self) -> None:
         """Turn the numbers into events from time to time, and for the last time when cancelled."""
@@ -139,35 +146,36 @@ class UsageMeter:
                 await self.flush()
 
     async def flush(self) -> None:
-        """Turn the numbers into events now. Those that the disk refuses are kept for the next time."""
-        windows, now = list(self._windows.items()), int(time.time())
+        """Turn the numbers into events now. A window counts as it is until its event is on disk."""
+        for user_id, window in self._windows.items():
+            self._closed[user_id].append(window)
         self._windows.clear()
-        for user_id, window in windows:
-            if self._views.users.find(user_id) is None:
-                continue
-            event = UsageRecorded(
-                user_id=user_id,
-                since=window.since,
-                until=now,
-                tallies=window.tallies(),
-                tokens_used=window.tokens_used,
-            )
-            try:
-                await self._ends.append(f"usage:{user_id}", event, Origin("system", "usage"), owner=user_id)
-            except EventLogError:
-                _logger.exception("usage_not_recorded", user=user_id)
-                self._keep(user_id, window)
+        with trio.CancelScope(shield=True):
+            for user_id in list(self._closed):
+                for window in list(self._closed.get(user_id, ())):
+                    await self._write(user_id, window)
 
-    def _keep(self, user_id: str, window: _Window) -> None:
-        """Put a window back, with what came meanwhile."""
-        newer = self._windows.pop(user_id, None)
-        self._windows[user_id] = window
-        if newer:
-            window.tokens_used.update(newer.tokens_used)
-            for key, more in newer.sums.items():
-                old = window.sums.setdefault(key, _Sum(more.backend))
-                for name in COUNTS:
-                    setattr(old, name, getattr(old, name) + getattr(more, name))
+    async def _write(self, user_id: str, window: _Window) -> None:
+        if self._views.users.find(user_id) is None:
+            self.forget(user_id)
+            return
+        event = UsageRecorded(
+            user_id=user_id,
+            since=window.since,
+            until=int(time.time()),
+            tallies=window.tallies(),
+            tokens_used=window.tokens_used,
+        )
+        try:
+            await self._ends.append(f"usage:{user_id}", event, Origin("system", "usage"), owner=user_id)
+        except EventLogError:
+            _logger.exception("usage_not_recorded", user=user_id)
+            return
+        left = [w for w in self._closed.get(user_id, ()) if w is not window]
+        if left:
+            self._closed[user_id] = left
+        else:
+            self._closed.pop(user_id, None)
 
 
 def next_month(now: float) -> float:

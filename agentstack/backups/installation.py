@@ -103,7 +103,7 @@ def _master(folder: Path, settings: Settings) -> str:
     """Return the master key: that in the backup, else that of the settings; "" when neither has one."""
     kept = folder / SECRETS / MASTER
     if is_kept_here(settings):
-        return kept.read_text(encoding="ascii").strip() if kept.exists() else ""
+        return kept.read_text(encoding="utf-8").strip() if kept.exists() else ""
     if settings.agent_stack_master_key_file:
         return settings.agent_stack_master_key_file.read_text(encoding="utf-8").strip()
     return settings.agent_stack_master_key

@@ -23,7 +23,7 @@ class ConversationStarted(Event):
     """Somebody opened a conversation with one of their agents."""
 
     TOPIC = "conversation.started"
-    PRIVATE: ClassVar[frozenset[str]] = frozenset({"title"})
+    PRIVATE: ClassVar[frozenset[str]] = frozenset({"model", "title"})
 
     conversation_id: str
     user_id: str
@@ -79,6 +79,7 @@ class TurnStarted(Event):
     """The agent was asked to answer `user_message_id`."""
 
     TOPIC = "turn.started"
+    PRIVATE: ClassVar[frozenset[str]] = frozenset({"model"})
 
     conversation_id: str
     turn_id: str

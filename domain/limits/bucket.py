@@ -4,6 +4,9 @@ from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass
 
+_ROUNDING = 1e-6
+"""Seconds by which sums of many intervals may be off."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rate:
@@ -31,7 +34,8 @@ class Buckets:
     def wait(self, key: Hashable, now: float) -> float:
         """Return how many seconds there are to wait until the next one is allowed; 0.0 when it is now."""
         full_at = self._full_at.get(key, now)
-        return max(0.0, full_at - now - (self.rate.burst - 1) * self.rate.seconds)
+        wait = full_at - now - (self.rate.burst - 1) * self.rate.seconds
+        return wait if wait > _ROUNDING else 0.0
 
     def left(self, key: Hashable, now: float) -> int:
         """Return how many are allowed at once now."""

@@ -55,13 +55,13 @@ class Accounts:
             raise _taken()
         password_hash = await self._hashing.hash(password)
         user_id = new_id(time.time())
-        await trio.to_thread.run_sync(self._vault.create, user_id)
-        email_key = self._email_key(address)
-        # An address whose account was deleted has a history: the new claim goes on from there.
-        claim_at = await self._ends.version(f"email:{email_key}")
-        slugs = self._slugs(address)
-        slug = next(slugs, "")
         try:
+            await trio.to_thread.run_sync(self._vault.create, user_id)
+            email_key = self._email_key(address)
+            # An address whose account was deleted has a history: the new claim goes on from there.
+            claim_at = await self._ends.version(f"email:{email_key}")
+            slugs = self._slugs(address)
+            slug = next(slugs, "")
             while slug:
                 events = register(
                     user_id=user_id,

@@ -4,6 +4,7 @@ The key goes last: as long as it is there, a deletion that was cut short is foun
 """
 
 import shutil
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import trio
 
 from domain.agents.events import AgentDeleted
 from domain.conversations.events import ConversationDeleted
-from domain.errors import Invalid, Unavailable
+from domain.errors import Conflict, Invalid, Unavailable
 from domain.event import Event
 from domain.users.events import EmailReleased, UserDeleted, UserRegistered
 from eventlog.envelope import Origin, StreamAppend
@@ -66,23 +67,28 @@ class Deletion:
             raise Invalid("The admin cannot be deleted: there is always exactly one.", code="admin_stays")
         # Not cancelled half way: from the first event on, the user is gone.
         with trio.CancelScope(shield=True):
-            conversations = await self._append(user, origin)
+            conversations = [c.id for c in self._views.conversations.of_user(user.id)]
+            if not await self._append(user, origin):
+                return  # Somebody else is deleting the user just now.
             for conversation_id in conversations:
-                await self._turns.abandon(conversation_id)
                 self._broadcasts.forget(conversation_id)
-            async with trio.open_nursery() as nursery:
-                for supervisor in self._pool.all():
-                    if supervisor.agent.user_id == user.id:
-                        nursery.start_soon(self._pool.dismiss, supervisor.agent.id, origin)
+            # A request that was under way may still have made something: what is left over goes as well.
+            while await self._end_what_is_left(user, origin):
+                pass
             self._usage.forget(user.id)
             await self._finish(user.id, user.slug)
 
     async def finish_interrupted(self) -> None:
-        """Finish deletions that a crash cut short, and drop the keys of accounts that were never made."""
+        """Finish deletions that a crash cut short. Their runners must have been stopped: they would go on writing.
+
+        A key is destroyed only where the log tells of the deletion: a log that is not there is no reason.
+        """
         for user_id in self._vault.owners:
             if self._views.users.find(user_id):
                 continue
             stream = await self._log.read_stream(f"user:{user_id}")
+            if not any(isinstance(record.event, UserDeleted) for record in stream):
+                continue
             slug = next((r.event.slug for r in stream if isinstance(r.event, UserRegistered)), "")
             _logger.info("deletion_finished", user=user_id)
             try:
@@ -90,28 +96,46 @@ class Deletion:
             except Unavailable as error:
                 _logger.error("home_not_removed", user=user_id, error=error.message)  # noqa: TRY400 - expected
 
-    async def _append(self, user: User, origin: Origin) -> list[str]:
+    async def _append(self, user: User, origin: Origin) -> bool:
         """Append the end of all that the user has, all at once; again, if something was just being changed.
 
-        Return the ids of the conversations.
+        False when the user is gone already.
         """
-        for attempt in range(_ATTEMPTS):
-            conversations = [c.id for c in self._views.conversations.of_user(user.id)]
+        for _ in range(_ATTEMPTS):
             ends: dict[str, Event] = {
-                **{f"conversation:{id_}": ConversationDeleted(conversation_id=id_) for id_ in conversations},
-                **{f"agent:{a.id}": AgentDeleted(agent_id=a.id) for a in self._views.agents.of_user(user.id)},
+                **self._ends_of(user),
                 self._accounts.email_stream(user.email): EmailReleased(user_id=user.id),
                 f"user:{user.id}": UserDeleted(user_id=user.id),
             }
             appends = [StreamAppend(s, await self._ends.version(s), [event], user.id) for s, event in ends.items()]
-            try:
+            if self._views.users.find(user.id) is None:
+                return False
+            with suppress(StreamConflictError):
                 await self._log.append(*appends, origin=origin)
-            except StreamConflictError:
-                if attempt == _ATTEMPTS - 1:
-                    raise
-            else:
-                return conversations
-        raise AssertionError("unreachable")
+                return True
+        raise Conflict("The user is too busy to be deleted just now. Try again.", code="busy")
+
+    async def _end_what_is_left(self, user: User, origin: Origin) -> bool:
+        """Stop what runs for a user who is gone, and end what came too late. False when there was nothing."""
+        for conversation_id in self._turns.of_user(user.id):
+            await self._turns.abandon(conversation_id)
+        supervisors = [s for s in self._pool.all() if s.agent.user_id == user.id]
+        async with trio.open_nursery() as nursery:
+            for supervisor in supervisors:
+                nursery.start_soon(self._pool.dismiss, supervisor.agent.id, origin)
+        late = self._ends_of(user)
+        for stream, event in late.items():
+            await self._ends.append(stream, event, origin, owner=user.id)
+        return bool(late or supervisors)
+
+    def _ends_of(self, user: User) -> dict[str, Event]:
+        """Return the ends of a user's conversations and agents."""
+        conversations = [c.id for c in self._views.conversations.of_user(user.id)]
+        agents = [a.id for a in self._views.agents.of_user(user.id)]
+        return {
+            **{f"conversation:{id_}": ConversationDeleted(conversation_id=id_) for id_ in conversations},
+            **{f"agent:{id_}": AgentDeleted(agent_id=id_) for id_ in agents},
+        }
 
     async def _finish(self, user_id: str, slug: str) -> None:
         """Remove what is left on disk: the homes, then the key."""

@@ -1,6 +1,7 @@
 """Running turns: in our own nursery, never in a request's task, so that a closed tab ends nothing."""
 
 import math
+import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -46,6 +47,8 @@ _MAX_WORDS = 2000
 """Characters of an error that are shown."""
 _GOODBYE_SECONDS = 1.0
 """How long an agent that has said all may take to end its stream."""
+
+_REASON = re.compile(r"[a-z_]{1,32}")
 
 TURNS = Counter("agentstack_turns_total", "Turns by how they ended", ["backend", "outcome"])
 
@@ -111,6 +114,10 @@ class Turns:
             raise Conflict("This answer is not being written any more.", code="turn_ended")
         live.scope.cancel()
         await live.ended.wait()
+
+    def of_user(self, user_id: str) -> list[str]:
+        """Return the conversations of a user in which a turn runs."""
+        return [live.conversation_id for live in self._live.values() if live.user_id == user_id]
 
     async def abandon(self, conversation_id: str) -> None:
         """Stop the turn that runs in a conversation, if there is one: the conversation is gone."""
@@ -339,5 +346,7 @@ def _ending(live: LiveTurn, outcome: str, failure: str) -> Event:
         return TurnFailed(**about, content=content, error_message_id=new_id(time.time()), error=failure)
     if outcome == "interrupted":
         return TurnInterrupted(**about, content=content)
-    reason = "cancelled" if outcome == "cancelled" else live.finish_reason
+    # It is kept in the clear, so it must be one of the words for it and nothing else.
+    told = live.finish_reason if _REASON.fullmatch(live.finish_reason) else "other"
+    reason = "cancelled" if outcome == "cancelled" else told
     return TurnFinished(**about, content=content, finish_reason=reason, usage=live.usage)

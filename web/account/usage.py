@@ -88,14 +88,13 @@ def span() -> tuple[int, int]:
 
 
 def with_pending(rows: Iterable[UsageRow], users: Iterable[str], first_day: int, last_day: int) -> list[UsageRow]:
-    """Return rows with what no event tells yet: it is of today."""
+    """Return rows with what no event tells yet."""
     found = {row.key: row for row in rows}
-    today = int(time.time() // DAY)
-    if first_day <= today <= last_day:
-        for user_id in users:
-            for tally in services().usage.pending(user_id):
-                row = services().views.usage.with_tally(user_id, today, tally)
-                found[row.key] = row
+    for user_id in users:
+        for day, tally in services().usage.pending(user_id):
+            if first_day <= day <= last_day:
+                row = services().views.usage.row_of(user_id, day, tally)
+                found[row.key] = found.get(row.key, row).with_tally(tally)
     return list(found.values())
 
 

@@ -43,9 +43,7 @@ async def test_upstream(backend_name: str) -> Tested:
         return Tested(False, f"{BASE_URL} must be an address such as https://api.example.org/v1.")
     key = values.get(API_KEY, "")
     if not (key.isascii() and key.isprintable()):
-        return Tested(
-            False, f"{API_KEY} holds a character that no key can have, such as a line break."
-        )
+        return Tested(False, f"{API_KEY} holds a character that no key can have, such as a line break.")
     with trio.move_on_after(_SECONDS):
         return await _ask(url.rstrip("/") + "/models", key, values.get(MODEL, ""))
     return Tested(False, f"{host} did not answer within {_SECONDS:.0f} seconds. Check {BASE_URL}.")

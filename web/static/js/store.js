@@ -1,7 +1,7 @@
 // What the page knows, as signals, and the actions that change it.
 import { batch, computed, signal } from "@preact/signals";
 import { call, whenSignedOut } from "./api.js";
-import { route } from "./route.js";
+import { go, leaveFor, route } from "./route.js";
 
 /** @import { Agent, Backend, Conversation, SigninState, User } from "./types.js" */
 
@@ -15,8 +15,8 @@ export const backends = signal([]);
 export const agents = signal([]);
 /** @type {import("@preact/signals").Signal<Conversation[]>} */
 export const conversations = signal([]);
-/** @type {import("@preact/signals").Signal<string>} a sentence for the person, "" for none */
-export const notice = signal("");
+/** @type {import("@preact/signals").Signal<unknown>} what went wrong, shown to the person until they dismiss it; null for nothing */
+export const notice = signal(null);
 export const sidebarOpen = signal(false);
 
 export const enabledBackends = computed(() => backends.value.filter((b) => !b.disabled));
@@ -25,12 +25,22 @@ whenSignedOut(() => {
   user.value = null;
 });
 
+// What went wrong elsewhere is of no interest here.
+addEventListener("hashchange", () => {
+  notice.value = null;
+});
+
 /** Find out who is signed in; called once, and after every sign-in. */
 export async function begin() {
   try {
     signin.value = await call("GET", "/auth/state");
     user.value = signin.value?.user ?? null;
-    if (user.value) await refresh();
+    if (!user.value) return;
+    if (route.value.name === "signup") {
+      leaveFor("#/");
+      tell(`You are signed in as ${user.value.email}. Sign out first to use an invite.`);
+    }
+    await refresh();
   } catch (error) {
     tell(error);
   }
@@ -64,9 +74,13 @@ export async function refreshQuietly() {
   }
 }
 
-/** @param {string} path @param {object} body */
-export async function signIn(path, body) {
-  user.value = (await call("POST", path, body)).user;
+/** @param {string} path @param {object} body @param {boolean} home whether to go to the start, and forget the code in the address */
+export async function signIn(path, body, home) {
+  const answer = await call("POST", path, body);
+  batch(() => {
+    if (home) leaveFor("#/");
+    user.value = answer.user;
+  });
   signin.value = await call("GET", "/auth/state");
   await refresh();
 }
@@ -78,7 +92,7 @@ export async function signOut() {
     agents.value = [];
     conversations.value = [];
   });
-  route.value = { name: "home" };
+  go("#/");
 }
 
 /** @param {{backend?: string, agent_id?: string}} with_ @returns {Promise<Conversation>} */
@@ -108,5 +122,5 @@ export function setAgentState(agentId, state, failure) {
 
 /** @param {unknown} error show it to the person */
 export function tell(error) {
-  notice.value = error instanceof Error ? error.message : String(error);
+  notice.value = error;
 }

@@ -4,14 +4,14 @@ import { html } from "../html.js";
 import { tell } from "../store.js";
 import { send, stop } from "./icons.js";
 
-/** @param {{chat: import("../chat.js").Chat}} props */
-export function Composer({ chat }) {
+/** @param {{chat: import("../chat.js").Chat, quiet: boolean, onAsk: () => void}} props `quiet` leaves the focus where it is */
+export function Composer({ chat, quiet, onAsk }) {
   const [text, setText] = useState("");
   const [busy, setBusy] = useState(false);
   const area = useRef(/** @type {HTMLTextAreaElement | null} */ (null));
   const writing = chat.turn.value !== null;
 
-  useEffect(() => area.current?.focus(), [chat]);
+  useEffect(() => { if (!quiet) area.current?.focus(); }, [chat]);
   useEffect(() => {
     const element = area.current;
     if (!element) return;
@@ -23,6 +23,7 @@ export function Composer({ chat }) {
     const content = text.trim();
     if (!content || busy || writing) return;
     setBusy(true);
+    onAsk();
     try {
       await chat.ask(content);
       setText("");

@@ -8,11 +8,13 @@ import { decorate, toHtml } from "../markdown.js";
 const LONG = 20_000;
 const LONG_MS = 300;
 
-/** @param {{message: Message}} props */
-export function Bubble({ message }) {
-  if (message.role === "user") return html`<div class="message user"><div class="text">${message.content}</div></div>`;
-  if (message.role === "error") return html`<div class="message failed" role="alert"><div class="text">${message.content}</div></div>`;
-  return html`<div class="message assistant"><${Markdown} text=${message.content} finished=${true} /></div>`;
+/** @param {{message: Message, sought: boolean}} props `sought` when the page was opened to show it */
+export function Bubble({ message, sought }) {
+  const about = { "data-message": message.id, tabindex: sought ? -1 : undefined };
+  const kind = sought ? "message sought" : "message";
+  if (message.role === "user") return html`<div class="${kind} user" ...${about}><div class="text">${message.content}</div></div>`;
+  if (message.role === "error") return html`<div class="${kind} failed" role="alert" ...${about}><div class="text">${message.content}</div></div>`;
+  return html`<div class="${kind} assistant" ...${about}><${Markdown} text=${message.content} finished=${true} /></div>`;
 }
 
 /** @param {{turn: LiveTurn}} props */

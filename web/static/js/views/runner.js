@@ -7,7 +7,7 @@ import { play, stop } from "./icons.js";
 
 /** @import { Agent } from "../types.js" */
 
-const WORDS = /** @type {Record<string, string>} */ ({
+export const WORDS = /** @type {Record<string, string>} */ ({
   absent: "Stopped",
   preparing: "Starting",
   pulling: "Starting",

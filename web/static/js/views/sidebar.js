@@ -10,12 +10,14 @@ import {
   renameConversation,
   sidebarOpen,
   signOut,
+  signin,
   tell,
   user,
 } from "../store.js";
 import { nextTheme, theme } from "../theme.js";
-import { half, leave, pencil, plus, trash } from "./icons.js";
+import { gear, half, leave, pencil, plus, shield, trash } from "./icons.js";
 import { Dot } from "./runner.js";
+import { Search } from "./search.js";
 
 /** @import { Agent, Conversation } from "../types.js" */
 
@@ -29,33 +31,44 @@ export async function openNew(with_) {
   }
 }
 
-/** @param {{current: string}} props id of the open conversation, or "" */
-export function Sidebar({ current }) {
+/** @param {{here: import("../route.js").Route}} props */
+export function Sidebar({ here }) {
+  const current = here.name === "chat" ? here.id : "";
   const used = new Set(agents.value.map((a) => a.backend));
   const unused = enabledBackends.value.filter((b) => !used.has(b.name));
   return html`
     <aside class="sidebar" aria-label="Conversations">
-      <a class="brand" href="#/"><img src="/static/icon.svg" alt="" width="24" height="24" /> agent-stack</a>
-      <nav>
-        ${agents.value.map((agent) => html`<${AgentGroup} key=${agent.id} agent=${agent} current=${current} />`)}
-        ${unused.map(
-          (backend) => html`
-            <section key=${backend.name}>
-              <div class="group">
-                <${Dot} state="absent" /><span class="group-name">${backend.display_name}</span>
-                <button type="button" class="icon-button" aria-label="New chat with ${backend.display_name}" onClick=${() => openNew({ backend: backend.name })}>${plus}</button>
-              </div>
-            </section>
-          `,
-        )}
-      </nav>
+      <a class="brand" href="#/" onClick=${() => (sidebarOpen.value = false)}><img src="/static/icon.svg" alt="" width="24" height="24" /> agent-stack ${signin.value?.read_only && html`<span class="badge">As it was, read-only</span>`}</a>
+      <${Search}>
+        <nav>
+          ${agents.value.map((agent) => html`<${AgentGroup} key=${agent.id} agent=${agent} current=${current} />`)}
+          ${unused.map(
+            (backend) => html`
+              <section key=${backend.name}>
+                <div class="group">
+                  <${Dot} state="absent" /><span class="group-name">${backend.display_name}</span>
+                  <button type="button" class="icon-button" aria-label="New chat with ${backend.display_name}" onClick=${() => openNew({ backend: backend.name })}>${plus}</button>
+                </div>
+              </section>
+            `,
+          )}
+        </nav>
+      <//>
       <footer>
         <span class="who" title=${user.value?.email}>${user.value?.name}</span>
+        ${user.value?.role === "admin" && html`<${SectionLink} name="admin" label="Administration" icon=${shield} here=${here} />`}
+        <${SectionLink} name="settings" label="Settings" icon=${gear} here=${here} />
         <button type="button" class="icon-button" aria-label="Theme: ${theme.value}" title="Theme: ${theme.value}" onClick=${nextTheme}>${half}</button>
         <button type="button" class="icon-button" aria-label="Sign out" title="Sign out" onClick=${() => signOut().catch(tell)}>${leave}</button>
       </footer>
     </aside>
   `;
+}
+
+/** @param {{name: string, label: string, icon: unknown, here: import("../route.js").Route}} props */
+function SectionLink({ name, label, icon, here }) {
+  const current = here.name === name ? "page" : undefined;
+  return html`<a class="icon-button" href="#/${name}" aria-label=${label} title=${label} aria-current=${current} onClick=${() => (sidebarOpen.value = false)}>${icon}</a>`;
 }
 
 /** @param {{agent: Agent, current: string}} props */
