@@ -164,15 +164,16 @@ class Reader:
             )
             return [StoredRecord._make(row) for row in rows]
 
-    def longest(self, prefix: str, limit: int) -> list[StoredRecord]:
-        """Return the newest event of the streams with the most changes."""
+    def longest(self, prefix: str, user: str, limit: int) -> list[StoredRecord]:
+        """Return the newest event of the streams with the most changes; of one user unless that is ""."""
+        clause, owner = ("AND owner = ?", [user]) if user else ("", [])
+        query = (
+            "SELECT originator_id, MAX(originator_version) AS version FROM stored_events "  # noqa: S608 - constants
+            f"WHERE originator_id >= ? AND originator_id < ? {clause} "
+            "GROUP BY originator_id ORDER BY version DESC LIMIT ?"
+        )
         with self._connection() as c:
-            names = c.execute(
-                "SELECT originator_id, MAX(originator_version) AS version FROM stored_events "
-                "WHERE originator_id >= ? AND originator_id < ? "
-                "GROUP BY originator_id ORDER BY version DESC LIMIT ?",
-                (prefix, prefix + "\U0010ffff", limit),
-            ).fetchall()
+            names = c.execute(query, [prefix, prefix + "\U0010ffff", *owner, limit]).fetchall()
             select = f"SELECT {COLUMNS} FROM stored_events WHERE originator_id = ? AND originator_version = ?"  # noqa: S608
             return [StoredRecord._make(c.execute(select, name).fetchone()) for name in names]
 

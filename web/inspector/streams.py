@@ -73,7 +73,8 @@ async def streams() -> Response:
     most = limit()
     reader = services().log.reader
     if order == "changes":
-        found = await trio.to_thread.run_sync(reader.longest, request.args.get("prefix", ""), most + 1)
+        prefix, user = request.args.get("prefix", ""), request.args.get("user", "")
+        found = await trio.to_thread.run_sync(reader.longest, prefix, user, most + 1)
     else:
         found = await trio.to_thread.run_sync(reader.heads, wanted(), most + 1)
     return jsonify({"streams": [_shown(r) for r in found[:most]], "more": len(found) > most})

@@ -6,11 +6,13 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import httpx
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, ViewportSize, expect, sync_playwright
 
 from tests.conftest import FAST_DEMO
 from tests.harness.server import Server
+from tests.harness.waiting import eventually
 
 FLAGS = [
     "--no-sandbox",
@@ -25,6 +27,13 @@ SLOW_DEMO = {
     **FAST_DEMO,
     "extra_env": {"DEMO_PORT": "{port}", "DEMO_BOOT_SECONDS": "2", "DEMO_WORDS_PER_SECOND": "50"},
 }
+KEYED_DEMO = {
+    **FAST_DEMO,
+    "name": "keyed",
+    "display_name": "Demo with keys",
+    "user_overridable_env": ["LLM_BASE_URL", "LLM_API_KEY"],
+}
+PHONE: ViewportSize = {"width": 375, "height": 740}
 
 
 def chromium_path() -> str:
@@ -76,6 +85,55 @@ def stack(tmp_path: Path) -> Iterator[Server]:
     """Return a server whose demo agent takes two seconds to boot."""
     with Server(tmp_path, backends=[SLOW_DEMO]) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Return a server with two quick demo agents, one of which asks for keys, shared by the tests of a module."""
+    folder = tmp_path_factory.mktemp("server")
+    with Server(folder, backends=[FAST_DEMO, KEYED_DEMO], env={"PRIVATE_UPSTREAMS": "true"}) as running:
+        yield running
+
+
+def visit(page: Page, client: httpx.Client, path: str) -> None:
+    """Open a page as whoever the client is signed in as, with a session that both then share."""
+    url = str(client.base_url)
+    (cookie,) = client.cookies.jar
+    page.context.add_cookies([{"name": cookie.name, "value": cookie.value or "", "url": url}])
+    page.goto(f"{url}#/{path}")
+    page.get_by_role("main").wait_for()
+
+
+def talk(client: httpx.Client, *texts: str, agent_id: str = "") -> str:
+    """Have a conversation over HTTP, with an agent or the usual one, and return its id."""
+    partner = {"agent_id": agent_id} if agent_id else {"backend": "demo"}
+    id_: str = client.post("/api/conversations", json=partner).json()["conversation"]["id"]
+    path = f"/api/conversations/{id_}"
+    for text in texts:
+        answer = client.post(f"{path}/turns", json={"content": text})
+        assert answer.status_code == 202, answer.text
+        eventually(lambda: client.get(path).json()["last_turn"]["status"] == "finished", f"{text} is answered")
+    return id_
+
+
+def expect_to_fit(page: Page, *paths: str) -> None:
+    """Open pages of the one at hand on a phone: nothing is wider than it, and no button is out of reach."""
+    page.set_viewport_size(PHONE)
+    for path in paths:
+        page.evaluate("path => { location.hash = `#/${path}` }", path)
+        expect(page.get_by_role("main").locator("[aria-current=page]")).to_have_attribute("href", f"#/{path}")
+        expect(page.locator(".loading")).to_have_count(0)
+        assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+        edges = "all => all.map(e => e.getBoundingClientRect().right)"
+        assert max(page.get_by_role("main").locator("button, input, select").evaluate_all(edges)) <= PHONE["width"]
+
+
+def expect_kept_nowhere(page: Page, secret: str) -> None:
+    """Look for something that was shown once: in the page, in its address and in what the browser keeps for it."""
+    everything = """() => [document.documentElement.outerHTML, location.href, JSON.stringify(localStorage),
+        JSON.stringify(sessionStorage), JSON.stringify(history.state),
+        ...[...document.querySelectorAll("input")].map((e) => e.value)].join("\\n")"""
+    assert secret not in page.evaluate(everything)
 
 
 def sign_up(page: Page, server: Server, email: str) -> None:

@@ -1,5 +1,6 @@
 // A small menu to keep a conversation as a file.
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useRef, useState } from "preact/hooks";
+import { useDismissal } from "../dismissal.js";
 import { html } from "../html.js";
 import { down } from "./icons.js";
 
@@ -11,27 +12,8 @@ const FORMATS = [
 /** @param {{id: string}} props of the conversation */
 export function Download({ id }) {
   const [open, setOpen] = useState(false);
-  const whole = useRef(/** @type {HTMLElement | null} */ (null));
   const button = useRef(/** @type {HTMLButtonElement | null} */ (null));
-
-  /** @param {KeyboardEvent} event */
-  function onKeyDown(event) {
-    if (event.key !== "Escape" || !open) return;
-    setOpen(false);
-    button.current?.focus();
-  }
-
-  useEffect(() => {
-    if (!open) return;
-    /** @param {Event} event */
-    const elsewhere = (event) => whole.current?.contains(/** @type {Node} */ (event.target)) || setOpen(false);
-    addEventListener("pointerdown", elsewhere);
-    addEventListener("focusin", elsewhere);
-    return () => {
-      removeEventListener("pointerdown", elsewhere);
-      removeEventListener("focusin", elsewhere);
-    };
-  }, [open]);
+  const { whole, onKeyDown } = useDismissal(open, () => setOpen(false), button);
 
   return html`
     <div class="dropdown" onKeyDown=${onKeyDown} ref=${whole}>

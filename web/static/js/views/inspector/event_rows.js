@@ -25,7 +25,7 @@ export function EventRows({ events, hrefOf, filtered }) {
     { label: "Type", cell: (e) => html`${filter({ types: [e.type] }, e.type, `Only ${e.type}`, "type")} ${e.erased && html`<span class="badge bad">Erased</span>`}` },
     { label: "Who", cell: (e) => html`<${Who} event=${e} users=${users} filter=${filter} />` },
     { label: "Stream", cell: (e) => filter({ stream: e.stream, prefix: "" }, shortStream(e.stream), `Only ${e.stream}`, "mono") },
-    { label: "Correlation", kind: "short", cell: (e) => e.correlation && filter({ correlation: e.correlation }, e.correlation.slice(0, 8), `Only what belongs together as ${e.correlation}`, "mono") },
+    { label: "Correlation", kind: "short", cell: (e) => e.correlation && filter({ correlation: e.correlation }, e.correlation.length > 12 ? e.correlation.slice(0, 8) : e.correlation, `Only what belongs together as ${e.correlation}`, "mono") },
   ];
   return html`<${Table} caption="Events" columns=${columns} rows=${events} keyOf=${(/** @type {LoggedEvent} */ e) => String(e.position)} empty="No event fits." />`;
 }

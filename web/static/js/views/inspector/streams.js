@@ -22,8 +22,7 @@ export function Streams({ query }) {
   const stream = query.get("stream");
   if (stream) return html`<${StreamView} key=${stream} stream=${stream} version=${Number(query.get("version")) || 0} />`;
   const user = query.get("user") ?? "";
-  // The server knows the most changed ones only of everybody.
-  const wanted = { prefix: query.get("prefix") ?? "", user, order: user ? "" : (query.get("order") ?? "") };
+  const wanted = { prefix: query.get("prefix") ?? "", user, order: query.get("order") ?? "" };
   return html`<${List} key=${JSON.stringify(wanted)} wanted=${wanted} />`;
 }
 
@@ -54,7 +53,7 @@ function List({ wanted }) {
         <${UserField} chosen=${wanted.user} choose=${(/** @type {string} */ user) => set({ user })} />
         <label>
           Order
-          <select disabled=${wanted.user !== ""} onChange=${(/** @type {any} */ e) => set({ order: e.target.value })}>
+          <select onChange=${(/** @type {any} */ e) => set({ order: e.target.value })}>
             <option value="" selected=${!order}>Changed last</option>
             <option value="changes" selected=${order === "changes"}>Most changes</option>
           </select>
