@@ -98,11 +98,11 @@ def _parsed(body: str, name: str) -> Checkpoint:
 
 
 def _parsed_key(verifier_key: str) -> tuple[str, bytes]:
-    name, _, encoded = verifier_key.strip().rpartition("+")
-    name = name.rpartition("+")[0]
+    name, _, rest = verifier_key.strip().partition("+")  # Base64 has "+" too, a name has none.
+    encoded = rest.partition("+")[2]
     try:
         key = base64.b64decode(encoded, validate=True)
-    except binascii.Error:
+    except ValueError:
         key = b""
     if not name or key[:1] != _ALGORITHM or len(key) != _HASH_BYTES + 1:
         raise BadCheckpointError("the key is not an Ed25519 verifier key: <name>+<key id>+<key>")

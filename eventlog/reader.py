@@ -14,7 +14,7 @@ from eventlog.described import described_stored, exported
 from eventlog.envelope import Recorded, StoredRecord
 from eventlog.errors import BrokenChainError
 from eventlog.filter import Filter
-from eventlog.schema import COLUMNS
+from eventlog.schema import COLUMNS, open_for_reading
 
 BATCH = 5000
 _SELECT = f"SELECT {COLUMNS} FROM stored_events "  # noqa: S608 - both are constants
@@ -235,12 +235,7 @@ class Reader:
             self._reads += 1
             connection = self._idle.pop() if self._idle else None
         if connection is None:
-            connection = sqlite3.connect(
-                f"{self._path.absolute().as_uri()}?mode=ro",
-                uri=True,
-                check_same_thread=False,
-                isolation_level=None,
-            )
+            connection = open_for_reading(self._path)
         try:
             yield connection
         finally:

@@ -70,12 +70,26 @@ class ChainedRecorder(SQLiteApplicationRecorder):
         self._insert_events(cursor, cast(Sequence[StoredEvent], records))
 
 
+def open_for_reading(path: Path) -> sqlite3.Connection:
+    """Return a connection that cannot write, and that shows logs of before with the column they did not have."""
+    connection = sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode=ro", uri=True, check_same_thread=False, isolation_level=None
+    )
+    if _lacks_owner(connection):
+        connection.execute("CREATE TEMP VIEW stored_events AS SELECT *, '' AS owner FROM main.stored_events")
+    return connection
+
+
 def _add_owner(path: Path) -> None:
     """Add the column that logs of before did not have; the hash chain does not cover it."""
     with closing(sqlite3.connect(path)) as connection:
-        columns = {row[1] for row in connection.execute("PRAGMA table_info(stored_events)")}
-        if columns and "owner" not in columns:
+        if _lacks_owner(connection):
             connection.execute("ALTER TABLE stored_events ADD COLUMN owner TEXT NOT NULL DEFAULT ''")
+
+
+def _lacks_owner(connection: sqlite3.Connection) -> bool:
+    columns = {row[1] for row in connection.execute("PRAGMA table_info(stored_events)")}
+    return bool(columns) and "owner" not in columns
 
 
 def open_recorder(path: Path) -> ChainedRecorder:

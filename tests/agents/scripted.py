@@ -18,9 +18,11 @@ import sys
 from array import array
 from collections.abc import Awaitable, Callable
 from functools import partial
+from itertools import count
 from pathlib import Path
 from urllib.parse import parse_qs
 
+import orjson
 import trio
 
 from tests.agents.chunks import DONE, chunk, completion, last_user_text, usage_chunk
@@ -65,14 +67,14 @@ class Script:
         """Answer with these words."""
         await self._answer([f"{w} " for w in words])
 
-    async def do_chunks(self, count: str) -> None:
+    async def do_chunks(self, number: str) -> None:
         """Answer in so many chunks."""
-        await self._answer([f"{n} " for n in range(int(count))])
+        await self._answer([f"{n} " for n in range(int(number))])
 
-    async def do_gates(self, name: str, count: str) -> None:
-        """Before each of `count` gates say a word; go on when the test opens it."""
+    async def do_gates(self, name: str, most: str) -> None:
+        """Before each of `most` gates say a word; go on when the test opens it."""
         await self._wire.start(200, EVENT_STREAM)
-        for number in range(int(count)):
+        for number in range(int(most)):
             await self._wire.data(chunk(f"{name}-{number} "))
             await self._gate(f"{name}.{number}")
         await self._wire.data(chunk("end", "stop"))
@@ -171,6 +173,39 @@ class Script:
     async def do_whole(self) -> None:
         """Answer in one piece, whatever was asked for."""
         await self._wire.json(completion("in one piece"))
+
+    async def do_usage(self, *words: str) -> None:
+        """Answer, and tell this usage: JSON as it is, whether it makes sense or not."""
+        told = b'"usage": ' + " ".join(words).encode() + b"}"
+        if not self._body.get("stream"):
+            body = orjson.dumps(completion("told"))
+            await self._wire.whole(
+                200, body.partition(b'"usage":')[0] + told, [("content-type", "application/json")]
+            )
+            return
+        await self._begin("told")
+        await self._wire.data(b'data: {"choices": [], ' + told + b"\n\n" + DONE)
+        await self._wire.finish()
+
+    async def do_html(self) -> None:
+        """Answer with a page that would run a script."""
+        page = b"<!doctype html><script>document.title = document.cookie</script>"
+        await self._wire.whole(200, page, [("content-type", "text/html")])
+
+    async def do_drip(self, name: str) -> None:
+        """Send one byte after the other, until the client goes away."""
+        await self._wire.start(200, EVENT_STREAM)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._leave_when_gone, f"{name}.0")
+            for number in count():
+                await self._wire.data(b"x")
+                self._note(name, str(number))
+                await trio.sleep(_POLL_SECONDS)
+
+    async def do_raw(self, name: str) -> None:
+        """Answer with the bytes of a file in the folder, and hang up."""
+        await self._wire.stream.send_all((self._folder / name).read_bytes())
+        raise GoneError
 
     async def do_print(self, *words: str) -> None:
         """Print these words, variables filled in, and answer."""

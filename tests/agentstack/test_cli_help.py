@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from agentstack.cli import cli
 
 COMMANDS = {
-    (): ["serve", "doctor", "backends", "images", "events", "projections", "users"],
+    (): ["serve", "doctor", "backends", "images", "events", "projections", "users", "vault"],
     ("backends",): ["check", "schema"],
     ("backends", "check"): ["FILE"],
     ("backends", "schema"): ["JSON schema"],
@@ -21,18 +21,22 @@ COMMANDS = {
     ("images", "pull"): ["BACKENDS"],
     ("serve",): ["SIGTERM"],
     ("doctor",): ["settings"],
-    ("events",): ["list", "tail", "show", "streams", "verify"],
+    ("events",): ["list", "tail", "show", "streams", "export"],
+    ("audit",): ["verify", "head", "key"],
     ("events", "list"): ["--stream", "--type", "--after", "--limit", "--json"],
     ("events", "tail"): ["--type", "--lines", "--json"],
     ("events", "show"): ["POSITION"],
     ("events", "streams"): ["PREFIX", "--limit"],
-    ("events", "verify"): ["hash chain"],
+    ("audit", "verify"): ["hash chain", "--against", "--json"],
     ("projections",): ["status", "rebuild"],
     ("projections", "status"): ["read model"],
     ("projections", "rebuild"): ["must not be running"],
     ("users",): ["create", "list"],
     ("users", "create"): ["EMAIL", "--name", "--admin", "--password", "--json"],
     ("users", "list"): ["--json"],
+    ("vault",): ["status", "rotate"],
+    ("vault", "status"): ["master key", "server runs"],
+    ("vault", "rotate"): ["--new-key-file", "must not be running"],
 }
 
 

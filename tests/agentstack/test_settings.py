@@ -3,7 +3,7 @@
 import stat
 import subprocess
 import sys
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ VALUES: dict[str, tuple[str, Any]] = {
     "host_stack_root": ("/elsewhere", Path("/elsewhere")),
     "router_bind_host": ("::1", "::1"),
     "router_port": ("18123", 18123),
+    "agent_stack_master_key": (GOOD_SECRET, GOOD_SECRET),
+    "agent_stack_master_key_file": ("/run/secrets/master", Path("/run/secrets/master")),
     "jwt_secret": (GOOD_SECRET, GOOD_SECRET),
     "jwt_ttl_seconds": ("61", 61),
     "cookie_name": ("other", "other"),
@@ -26,6 +28,18 @@ VALUES: dict[str, tuple[str, Any]] = {
     "bootstrap_admin_email": ("boss@example.org", "boss@example.org"),
     "bootstrap_admin_password": ("a good password", "a good password"),
     "bootstrap_admin_name": ("Boss", "Boss"),
+    "trusted_proxies": ("10.0.0.0/8, ::1", (IPv4Network("10.0.0.0/8"), IPv6Network("::1/128"))),
+    "cors_origins": (
+        "https://chat.example.org, http://localhost:3000",
+        ("https://chat.example.org", "http://localhost:3000"),
+    ),
+    "sign_ins_per_address": ("0", 0),
+    "sign_ins_per_account": ("5", 5),
+    "requests_per_minute": ("60", 60),
+    "answers_at_once": ("2", 2),
+    "max_runners": ("100", 100),
+    "max_runners_per_user": ("4", 4),
+    "private_upstreams": ("true", True),
     "default_idle_seconds": ("0", 0),
     "min_idle_seconds": ("10", 10),
     "max_idle_seconds": ("99999", 99999),
@@ -40,6 +54,10 @@ VALUES: dict[str, tuple[str, Any]] = {
     "max_agents_per_backend": ("7", 7),
     "max_parallel_starts": ("2", 2),
     "max_body_mib": ("64", 64),
+    "backup_folder": ("/backups", Path("/backups")),
+    "backup_every_hours": ("0.5", 0.5),
+    "backup_keep": ("3", 3),
+    "backup_passphrase_file": ("/run/secrets/backup", Path("/run/secrets/backup")),
     "log_level": ("DEBUG", "debug"),
     "log_format": ("Json", "json"),
     "agent_stack_callback_url": ("http://10.0.0.1:18000", "http://10.0.0.1:18000"),

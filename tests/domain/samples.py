@@ -14,6 +14,9 @@ from domain.conversations.events import (
     Usage,
 )
 from domain.event import Event
+from domain.imports.events import LegacyImported
+from domain.invites.events import InviteCreated, InviteRevoked, InviteUsed
+from domain.keys.events import KeyCleared, KeySet, KeyShared
 from domain.runners.events import (
     RunnerAdopted,
     RunnerFailed,
@@ -24,7 +27,20 @@ from domain.runners.events import (
     RunnerVanished,
 )
 from domain.sessions.events import SessionOpened, SessionRevoked
-from domain.users.events import AdminAppointed, EmailClaimed, SlugClaimed, UserIdleChanged, UserRegistered
+from domain.tokens.events import TokenCreated, TokenRevoked
+from domain.usage.events import Tally, UsageRecorded
+from domain.users.events import (
+    AdminAppointed,
+    BudgetSet,
+    EmailClaimed,
+    EmailReleased,
+    PasswordChanged,
+    SlugClaimed,
+    UserDeleted,
+    UserIdleChanged,
+    UserRegistered,
+    UserRenamed,
+)
 
 SAMPLES: tuple[Event, ...] = (
     UserRegistered(
@@ -35,12 +51,43 @@ SAMPLES: tuple[Event, ...] = (
         role="admin",
         password_hash="$argon2id$",
     ),
+    UserRenamed(user_id="u1", name="Countess"),
+    PasswordChanged(user_id="u1", password_hash="$argon2id$other"),
     UserIdleChanged(user_id="u1", backend="demo", idle_seconds=0),
+    BudgetSet(user_id="u1", monthly_tokens=None),
+    UserDeleted(user_id="u1"),
     EmailClaimed(user_id="u1"),
+    EmailReleased(user_id="u1"),
     SlugClaimed(user_id="u1"),
     AdminAppointed(user_id="u1"),
     SessionOpened(session_id="s1", user_id="u1", device="a browser", expires_at=2_000_000_000),
     SessionRevoked(session_id="s1", user_id="u1", reason="logout"),
+    TokenCreated(
+        token_id="k1",
+        user_id="u1",
+        name="Laptop",
+        hash="0f" * 32,
+        prefix="as-abcdefg",
+        scope="v1",
+        models=("demo",),
+        expires_at=None,
+    ),
+    TokenRevoked(token_id="k1", user_id="u1"),
+    InviteCreated(
+        invite_id="i1",
+        user_id="u1",
+        note="For Grace",
+        hash="0f" * 32,
+        prefix="inv-abcdef",
+        uses=2,
+        expires_at=2_000_000_000,
+    ),
+    InviteUsed(invite_id="i1", user_id="u2"),
+    InviteRevoked(invite_id="i1"),
+    LegacyImported(digest="0f" * 32, counts={"users": 2}),
+    KeySet(user_id="u1", backend="", name="LLM_API_KEY", value="sk-\u00e4"),
+    KeyCleared(user_id="u1", backend="demo", name="LLM_API_KEY"),
+    KeyShared(name="LLM_API_KEY", shared=True),
     AgentCreated(agent_id="a1", user_id="u1", backend="demo", name="Demo", model="", ordinal=1),
     AgentChanged(agent_id="a1", name="Other", model="m"),
     AgentDeleted(agent_id="a1"),
@@ -77,4 +124,22 @@ SAMPLES: tuple[Event, ...] = (
         conversation_id="c1", turn_id="t1", message_id="m2", content="", error_message_id="m3", error="It broke."
     ),
     TurnInterrupted(conversation_id="c1", turn_id="t1", message_id="m2", content="Hal"),
+    UsageRecorded(
+        user_id="u1",
+        since=86_400,
+        until=86_500,
+        tallies=(
+            Tally(
+                agent_id="a1",
+                backend="demo",
+                model="demo",
+                requests=3,
+                errors=1,
+                prompt_tokens=10,
+                completion_tokens=20,
+                unknown=1,
+            ),
+        ),
+        tokens_used={"k1": 86_450},
+    ),
 )

@@ -55,7 +55,7 @@ def start_fails(user: Person, backend: str, *words: str) -> None:
 
 
 def test_a_variable_without_a_value_is_named_everywhere(user: Person) -> None:
-    is_refused_everywhere(user, "keyless", 422, "missing_values", "needs a value for LLM_API_KEY", "backends.json")
+    is_refused_everywhere(user, "keyless", 422, "missing_values", "needs a value for LLM_API_KEY", "Settings, Keys")
     problem = is_problem(user.http.post("/api/runners/keyless/start"), 422, "missing_values")
     assert problem["missing"] == ["LLM_API_KEY"]
 

@@ -10,8 +10,9 @@ import trio
 
 from eventlog.envelope import Origin, StreamAppend
 from eventlog.errors import BrokenChainError
+from eventlog.filter import Filter
 from eventlog.log import open_log
-from eventlog.reader import Filter, Reader
+from eventlog.reader import Reader
 from tests.eventlog.things import MAPPER, Happened, append, to
 
 COMMITS = 6
@@ -72,24 +73,25 @@ TAMPERINGS = {
     "changing the time": "UPDATE stored_events SET at = at + 1 WHERE position = 5",
     "changing the topic": "UPDATE stored_events SET topic = 'test.noted' WHERE position = 5",
     "changing the stream": "UPDATE stored_events SET originator_id = 'a:9' WHERE position = 5",
+    "changing the owner": "UPDATE stored_events SET owner = 'somebody' WHERE position = 5",
     "changing the version": "UPDATE stored_events SET originator_version = 2 WHERE position = 5",
     "deleting an event": "DELETE FROM stored_events WHERE position = 5",
     "deleting the first event": "DELETE FROM stored_events WHERE position = 1",
     "deleting the last event": "DELETE FROM stored_events WHERE position = 12",
     "adding an event at the end": """INSERT INTO stored_events
-        SELECT 13, 'c:1', 1, topic, state, at, actor, correlation, causation, digest
+        SELECT 13, 'c:1', 1, topic, state, at, actor, correlation, causation, digest, owner
         FROM stored_events WHERE position = 12""",
     "adding an event before the first": """INSERT INTO stored_events
-        SELECT 0, 'c:1', 1, topic, state, at, actor, correlation, causation, digest
+        SELECT 0, 'c:1', 1, topic, state, at, actor, correlation, causation, digest, owner
         FROM stored_events WHERE position = 1;
         UPDATE commits SET first_position = 0 WHERE first_position = 1""",
     "adding an event in the middle": """UPDATE stored_events SET position = -position - 1 WHERE position > 5;
         UPDATE stored_events SET position = -position WHERE position < 0;
         INSERT INTO stored_events
-        SELECT 6, 'c:1', 1, topic, state, at, actor, correlation, causation, digest
+        SELECT 6, 'c:1', 1, topic, state, at, actor, correlation, causation, digest, owner
         FROM stored_events WHERE position = 5""",
     "adding an event to the newest commit": """INSERT INTO stored_events
-        SELECT 13, 'c:1', 1, topic, state, at, actor, correlation, causation, digest
+        SELECT 13, 'c:1', 1, topic, state, at, actor, correlation, causation, digest, owner
         FROM stored_events WHERE position = 12;
         UPDATE commits SET last_position = 13 WHERE last_position = 12""",
     "swapping two events of a commit": """UPDATE stored_events SET position = -5 WHERE position = 5;

@@ -64,7 +64,7 @@ def _stored(topic: str, payload: bytes) -> StoredRecord:
 
 @pytest.mark.parametrize("event", SAMPLES, ids=lambda e: e.TOPIC)
 def test_every_domain_event_survives_the_log(event: Event) -> None:
-    topic, payload, digest = DOMAIN.encode(event)
+    topic, payload, digest = DOMAIN.encode(event, "thing:1", 2, "")
     assert digest == sha256(payload).digest()
     back = DOMAIN.decode(_stored(topic, payload)).event
     assert type(back) is type(event)
@@ -75,7 +75,7 @@ def test_every_domain_event_survives_the_log(event: Event) -> None:
     "event", [Resized(size=Size(width=1)), Resized(size=Size(width=1, height=2), others=(Size(width=3),))]
 )
 def test_models_inside_an_event_survive_the_log(event: Event) -> None:
-    topic, payload, _ = LOCAL.encode(event)
+    topic, payload, _ = LOCAL.encode(event, "thing:1", 2, "")
     assert LOCAL.decode(_stored(topic, payload)).event == event
 
 
@@ -89,11 +89,11 @@ def test_the_envelope_is_read_back() -> None:
 
 
 def test_an_event_of_the_first_shape_is_stored_without_a_version() -> None:
-    assert json.loads(MAPPER.encode(Happened(n=1, text="x"))[1]) == {"n": 1, "text": "x"}
+    assert json.loads(MAPPER.encode(Happened(n=1, text="x"), "thing:1", 2, "")[1]) == {"n": 1, "text": "x"}
 
 
 def test_a_later_shape_is_stored_with_its_version() -> None:
-    _, payload, _ = LOCAL.encode(Moved(city="A", street="B", zip_code="1"))
+    _, payload, _ = LOCAL.encode(Moved(city="A", street="B", zip_code="1"), "thing:1", 2, "")
     assert json.loads(payload) == {"city": "A", "street": "B", "zip_code": "1", "class_version": 3}
 
 
@@ -148,4 +148,4 @@ def test_a_payload_of_a_newer_shape_is_refused() -> None:
 def test_what_json_cannot_hold_is_refused_when_it_is_encoded() -> None:
     odd: Any = {1}
     with pytest.raises(TypeError):
-        MAPPER.encode(Happened.model_construct(text=odd))
+        MAPPER.encode(Happened.model_construct(text=odd), "thing:1", 2, "")

@@ -18,8 +18,8 @@ import trio
 from domain.catalogue import EVENT_TYPES
 from domain.users.events import EmailClaimed, SlugClaimed, UserRegistered
 from eventlog.codec import EventMapper
+from eventlog.filter import Filter
 from eventlog.log import EventLog, open_log
-from eventlog.reader import Filter
 from eventlog.writer import FAIL_POINTS
 from projections import store as view_store
 from projections.store import ViewStore

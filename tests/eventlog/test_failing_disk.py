@@ -11,8 +11,8 @@ import trio.testing
 
 from eventlog.envelope import StreamAppend
 from eventlog.errors import AppendFailedError, StreamConflictError
+from eventlog.filter import Filter
 from eventlog.log import EventLog, open_log
-from eventlog.reader import Filter
 from eventlog.schema import ChainedRecorder
 from tests.eventlog.things import MAPPER, ORIGIN, Gate, append, to
 

@@ -11,8 +11,9 @@ import trio.testing
 
 from eventlog.envelope import Origin, Recorded, StreamAppend
 from eventlog.errors import EventLogError, LogClosedError, StreamConflictError
+from eventlog.filter import Filter
 from eventlog.log import EventLog, open_log
-from eventlog.reader import Filter, Reader
+from eventlog.reader import Reader
 from tests.eventlog.things import MAPPER, ORIGIN, Gate, Happened, append, to
 
 

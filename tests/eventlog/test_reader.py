@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from eventlog.envelope import Origin, StreamAppend
+from eventlog.filter import Filter
 from eventlog.log import EventLog, open_log
-from eventlog.reader import Filter, Reader
+from eventlog.reader import Reader
 from tests.eventlog.things import MAPPER, Happened, Noted, append, to
 
 

@@ -22,6 +22,11 @@ PUBLIC = frozenset(
 )
 """Operations for which nobody has to be signed in."""
 
+NUMBERS = frozenset({"{seq}", "{position}"})
+"""Parameters that are numbers: with anything else in their place, there is no such path."""
+STREAMS = ("/stream", "/progress", "/live")
+"""How the paths of event streams end."""
+
 _numbers = itertools.count(1)
 
 
@@ -41,7 +46,13 @@ class Operation:
     @property
     def url(self) -> str:
         """The path with its parameters filled in; nothing of that name exists."""
-        return "/".join("1" if p == "{seq}" else "none" if p.startswith("{") else p for p in self.path.split("/"))
+        parts = self.path.split("/")
+        return "/".join("1" if p in NUMBERS else "none" if p.startswith("{") else p for p in parts)
+
+    @property
+    def endless(self) -> bool:
+        """Whether it answers with a stream that ends only when something has happened."""
+        return self.method == "get" and self.path.endswith(STREAMS)
 
     def call(self, client: httpx.Client, **options: Any) -> httpx.Response:
         """Make the call."""
@@ -125,9 +136,13 @@ def _example(schema: dict[str, Any], document: dict[str, Any]) -> Any:
         return _example(document["components"]["schemas"][name], document)
     if "enum" in schema:
         return schema["enum"][0]
+    if "anyOf" in schema:
+        return _example(schema["anyOf"][0], document)
     if schema.get("type") == "object":
         required = schema.get("required", [])
         return {name: _example(schema["properties"][name], document) for name in required}
+    if schema.get("type") == "boolean":
+        return True
     if schema.get("type") == "integer":
         return 60
     if schema.get("type") == "string":

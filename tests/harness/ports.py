@@ -15,7 +15,8 @@ _FIRST, _LAST, _SIZE = 20000, 32700, 100
 class PortBlock:
     """A hundred ports, `first` to `last`, that no other test has while this object lives, in whatever process.
 
-    The claim is a UDP socket on the first port: it ends with the process, however that ends, and TCP does not mind.
+    The claim is a UDP socket on the first port: it ends with the processes that have it, however they end, and TCP
+    does not mind. A server gets `claim` too: one that outlives its killed tests still has its ports to itself.
     """
 
     def __init__(self) -> None:
@@ -27,14 +28,14 @@ class PortBlock:
             except OSError:
                 claim.close()
                 continue
-            self._claim = claim
+            self.claim = claim
             self.first, self.last = first, first + _SIZE - 1
             return
         raise AssertionError(f"every block of ports between {_FIRST} and {_LAST} is claimed")
 
     def __del__(self) -> None:
-        if hasattr(self, "_claim"):
-            self._claim.close()
+        if hasattr(self, "claim"):
+            self.claim.close()
 
 
 _SPARE = 25

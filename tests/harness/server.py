@@ -46,6 +46,10 @@ class Server:
             "STOP_RUNNERS_ON_EXIT": "true",
             "SHUTDOWN_GRACE_SECONDS": "1",
             "PYTHONWARNINGS": "error",
+            # Tests sign up and ask more often than people do; those of the limits set their own.
+            "SIGN_INS_PER_ADDRESS": "0",
+            "SIGN_INS_PER_ACCOUNT": "0",
+            "REQUESTS_PER_MINUTE": "0",
             **(env or {}),
         }
         if backends is not None:
@@ -71,7 +75,12 @@ class Server:
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / "out.txt").open("ab") as out, (self.folder / "err.txt").open("ab") as err:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "agentstack", "serve"], env=self.env, cwd=self.folder, stdout=out, stderr=err
+                [sys.executable, "-m", "agentstack", "serve"],
+                env=self.env,
+                cwd=self.folder,
+                stdout=out,
+                stderr=err,
+                pass_fds=(self._ports.claim.fileno(),),
             )
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:

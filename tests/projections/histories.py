@@ -18,6 +18,8 @@ from domain.conversations.events import (
 )
 from domain.conversations.state import Conversation
 from domain.event import Event
+from domain.invites.events import InviteCreated, InviteRevoked, InviteUsed
+from domain.keys.events import KeyCleared, KeySet, KeyShared
 from domain.runners.events import (
     RunnerAdopted,
     RunnerFailed,
@@ -28,7 +30,16 @@ from domain.runners.events import (
     RunnerVanished,
 )
 from domain.sessions.events import SessionOpened, SessionRevoked
-from domain.users.events import UserIdleChanged
+from domain.tokens.events import TokenCreated, TokenRevoked
+from domain.usage.events import Tally, UsageRecorded
+from domain.users.events import (
+    BudgetSet,
+    EmailReleased,
+    PasswordChanged,
+    UserDeleted,
+    UserIdleChanged,
+    UserRenamed,
+)
 from domain.users.rules import register
 from eventlog.envelope import Origin, Recorded
 from projections.views import Views
@@ -67,11 +78,21 @@ class _History:
         self.ids = count(1)
         self.steps: list[Step] = []
         self.users: list[str] = []
+        """The admin is the first, and stays."""
+        self.tokens: list[tuple[str, str]] = []
+        self.invites: list[str] = []
         self.agents: list[tuple[str, str]] = []
         self.sessions: list[tuple[str, str]] = []
         self.runners: dict[str, str] = {}
         self.conversations: dict[str, Conversation] = {}
-        self.deeds = [self.user, self.session, self.agent, self.runner, *[self.conversation] * 4]
+        self.deeds = [
+            *[self.user] * 2,
+            *(self.account, self.token, self.invite, self.key, self.usage, self.deletion),
+            *[self.session] * 2,
+            *[self.agent] * 3,
+            *[self.runner] * 3,
+            *[self.conversation] * 10,
+        ]
 
     def id(self) -> str:
         return f"{next(self.ids):06}"
@@ -97,6 +118,90 @@ class _History:
         for stream, event in events.items():
             self.add(stream, event)
         self.users.append(user)
+
+    def account(self) -> None:
+        """Change an account; nobody but the user of that stream cares."""
+        if self.users:
+            user = self.random.choice(self.users)
+            event = self.random.choice(
+                [
+                    UserRenamed(user_id=user, name=self.id()),
+                    PasswordChanged(user_id=user, password_hash=self.id()),
+                    BudgetSet(user_id=user, monthly_tokens=self.random.choice([None, 0, 1000])),
+                ]
+            )
+            self.add(f"user:{user}", event)
+
+    def token(self) -> None:
+        if self.tokens and self.random.random() < 0.3:
+            token, user = self.tokens.pop(self.random.randrange(len(self.tokens)))
+            self.add(f"token:{token}", TokenRevoked(token_id=token, user_id=user))
+        elif self.users:
+            token, user = self.id(), self.random.choice(self.users)
+            about = {"token_id": token, "user_id": user, "hash": token, "prefix": "as-"}
+            self.add(f"token:{token}", TokenCreated(**about, name="T", scope="v1", models=("demo", "other")))
+            self.tokens.append((token, user))
+
+    def invite(self) -> None:
+        if self.invites and self.random.random() < 0.5:
+            invite = self.random.choice(self.invites)
+            events = [InviteUsed(invite_id=invite, user_id=self.id()), InviteRevoked(invite_id=invite)]
+            self.add(f"invite:{invite}", self.random.choice(events))
+        elif self.users:
+            invite = self.id()
+            about = {"invite_id": invite, "user_id": self.users[0], "hash": invite, "prefix": "inv-"}
+            expires = self.random.choice([1000 + len(self.steps) + 20, 10**6])
+            self.add(f"invite:{invite}", InviteCreated(**about, note="N", uses=2, expires_at=expires))
+            self.invites.append(invite)
+
+    def key(self) -> None:
+        if not self.users:
+            return
+        user, name = self.random.choice(self.users), self.random.choice(["LLM_API_KEY", "LLM_MODEL"])
+        about = {"user_id": user, "backend": self.random.choice(["", "demo"]), "name": name}
+        event = self.random.choice(
+            [KeySet(**about, value=self.id()), KeyCleared(**about), KeyShared(name=name, shared=True)]
+        )
+        self.add("keys:shared" if isinstance(event, KeyShared) else f"keys:{user}", event)
+
+    def usage(self) -> None:
+        if not self.agents:
+            return
+        agent, user = self.random.choice(self.agents)
+        since = self.random.randrange(0, 100 * 86_400)
+        tally = Tally(
+            agent_id=agent,
+            backend="demo",
+            model=self.random.choice(["demo", "other"]),
+            requests=3,
+            errors=1,
+            prompt_tokens=self.random.randrange(100),
+            completion_tokens=7,
+            unknown=1,
+        )
+        used = {t: since for t, owner in self.tokens if owner == user}
+        event = UsageRecorded(user_id=user, since=since, until=since + 9, tallies=(tally,), tokens_used=used)
+        self.add(f"usage:{user}", event)
+
+    def deletion(self) -> None:
+        """Delete a user, as `supervisors.commands.deletion` does."""
+        if len(self.users) < 3 or self.random.random() < 0.5:
+            return
+        user = self.users.pop(self.random.randrange(1, len(self.users)))
+        gone = {a for a, owner in self.agents if owner == user}
+        for state in [c for c in self.conversations.values() if c.user_id == user]:
+            self.add(f"conversation:{state.id}", ConversationDeleted(conversation_id=state.id))
+            del self.conversations[state.id]
+        for agent in sorted(gone):
+            self.add(f"agent:{agent}", AgentDeleted(agent_id=agent))
+        self.add(f"email:{user}", EmailReleased(user_id=user))
+        self.add(f"user:{user}", UserDeleted(user_id=user))
+        for runner in [r for r, agent in self.runners.items() if agent in gone]:
+            self.add(f"runner:{runner}", RunnerStopped(runner_id=runner, reason="agent_deleted"))
+            del self.runners[runner]
+        self.agents = [a for a in self.agents if a[1] != user]
+        self.sessions = [s for s in self.sessions if s[1] != user]
+        self.tokens = [t for t in self.tokens if t[1] != user]
 
     def session(self) -> None:
         if self.sessions and self.random.random() < 0.4:

@@ -18,8 +18,10 @@ from domain.conversations.events import ConversationStarted, MessagePosted
 from domain.conversations.state import Conversation, evolve
 from eventlog.codec import EventMapper
 from eventlog.envelope import Recorded, StreamAppend
+from eventlog.filter import Filter
 from eventlog.log import EventLog, open_log
-from eventlog.reader import Filter, Reader
+from eventlog.reader import Reader
+from projections.agents import Agents
 from projections.projection import Projection
 from projections.store import FILE_NAME, ViewStore
 from projections.views import Views, open_views, rebuild
@@ -161,7 +163,7 @@ async def test_a_new_version_of_one_projection_is_replayed_at_the_start(
         original(self, records)
 
     monkeypatch.setattr(Projection, "apply", apply)
-    monkeypatch.setattr(type(views.agents), "version", 2)
+    monkeypatch.setattr(Agents, "version", Agents.version + 1)
     async with open_log(tmp_path, MAPPER) as log, open_views(tmp_path, log) as views:
         assert rows(views) == live
     assert set(handled) == {"agents"}

@@ -10,6 +10,7 @@ from domain.backends.definition import Backend
 from domain.errors import Unprocessable
 from projections.agents import Agent
 from projections.users import User
+from projections.views import Views
 from supervisors.runners.identity import RunnerMaker
 
 AGENT = Agent("a1", "u1", "b", "Name", "", 1, 0, 0)
@@ -35,11 +36,11 @@ def _backend(**changes: Any) -> Backend:
 
 @pytest.fixture
 def maker(tmp_path: Path) -> RunnerMaker:
-    return RunnerMaker(tmp_path / "data", b"secret", URLS)
+    return RunnerMaker(Views(), tmp_path / "data", b"secret", URLS)
 
 
 def test_a_key_belongs_to_one_start_and_one_installation(maker: RunnerMaker, tmp_path: Path) -> None:
-    other = RunnerMaker(tmp_path, b"another secret", URLS)
+    other = RunnerMaker(Views(), tmp_path, b"another secret", URLS)
     assert maker.key("r1") == maker.key("r1")
     assert len({maker.key("r1"), maker.key("r2"), other.key("r1")}) == 3
 
@@ -106,7 +107,7 @@ def test_a_container_is_told_its_own_paths_and_an_address_that_it_can_reach(make
 
 def test_a_variable_without_a_value_is_named_with_where_to_set_it(maker: RunnerMaker) -> None:
     backend = _backend(user_overridable_env=["LLM_MODEL", "LLM_API_KEY"], extra_env={"LLM_MODEL": "m"})
-    with pytest.raises(Unprocessable, match=r"LLM_API_KEY.*extra_env") as caught:
+    with pytest.raises(Unprocessable, match=r"LLM_API_KEY.*Settings, Keys") as caught:
         maker.spec(backend, _user(), AGENT, "r1")
     assert caught.value.fields["missing"] == ["LLM_API_KEY"]
 

@@ -55,9 +55,9 @@ async def test_a_lease_starts_the_runner_and_pins_it(stack: Stack) -> None:
     supervisor = await _supervisor(stack)
     async with supervisor.lease(ORIGIN) as lease:
         assert supervisor.state is State.READY
-        assert (supervisor.leases, supervisor.stops_in, supervisor.idle_for) == (1, None, 0)
+        assert (supervisor.idle.leases, supervisor.stops_in, supervisor.idle.idle_for) == (1, None, 0)
         assert lease.run.endpoint is not None
-    assert supervisor.leases == 0
+    assert supervisor.idle.leases == 0
     assert supervisor.stops_in is not None
 
 
@@ -72,7 +72,7 @@ async def test_many_leases_at_once_share_one_start(stack: Stack) -> None:
         for _ in range(20):
             nursery.start_soon(use)
     assert len(runs) == 1
-    assert supervisor.leases == 0
+    assert supervisor.idle.leases == 0
 
 
 async def test_a_wish_that_is_given_up_at_once_leaves_no_lease(stack: Stack) -> None:
@@ -82,7 +82,7 @@ async def test_a_wish_that_is_given_up_at_once_leaves_no_lease(stack: Stack) -> 
         await supervisor.acquire(ORIGIN)
     async with supervisor.lease(ORIGIN):
         pass
-    assert supervisor.leases == 0
+    assert supervisor.idle.leases == 0
 
 
 async def test_a_wish_that_is_given_up_during_the_start_leaves_no_lease(stack: Stack) -> None:
@@ -93,7 +93,7 @@ async def test_a_wish_that_is_given_up_during_the_start_leaves_no_lease(stack: S
         nursery.cancel_scope.cancel()
     async with supervisor.lease(ORIGIN):
         pass
-    assert supervisor.leases == 0
+    assert supervisor.idle.leases == 0
 
 
 async def test_a_runner_that_nobody_uses_any_more_is_stopped(stack: Stack) -> None:
@@ -155,7 +155,7 @@ async def test_a_runner_that_dies_as_it_becomes_ready_has_failed_to_start(
         await supervisor.acquire(ORIGIN)
     async with supervisor.lease(ORIGIN) as lease:
         assert [lease.run.runner_id] != killed
-    assert supervisor.leases == 0
+    assert supervisor.idle.leases == 0
 
 
 async def test_a_runner_that_died_is_replaced(stack: Stack) -> None:

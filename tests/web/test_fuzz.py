@@ -12,7 +12,7 @@ from schemathesis.checks import not_a_server_error
 from schemathesis.core.result import Ok
 from schemathesis.specs.openapi.checks import content_type_conformance, response_schema_conformance
 
-from tests.harness.contract import is_openai_error, new_email, operations
+from tests.harness.contract import STREAMS, is_openai_error, new_email, operations
 from tests.harness.server import Server
 
 EXAMPLES = 12
@@ -25,7 +25,6 @@ LIMITS = settings(
     suppress_health_check=list(HealthCheck),
 )
 CHECKS = [not_a_server_error, content_type_conformance, response_schema_conformance]
-STREAMS = ("/stream", "/progress")
 
 
 @pytest.fixture(scope="module")

@@ -43,6 +43,10 @@ def signals() -> Signals:
     return Signals()
 
 
+def _always() -> bool:
+    return True
+
+
 @pytest.fixture
 def source(signals: Signals) -> Told:
     return Told(signals.watch("news", SHUTDOWN))
@@ -51,7 +55,7 @@ def source(signals: Signals) -> Told:
 async def test_a_quiet_stream_sends_a_comment_at_least_every_fifteen_seconds(
     source: Told, autojump_clock: trio.testing.MockClock
 ) -> None:
-    stream = EventStream(source, Lifecycle())
+    stream = EventStream(source, Lifecycle(), _always)
     last = trio.current_time()
     for _ in range(5):
         data = await anext(stream)
@@ -64,7 +68,7 @@ async def test_a_quiet_stream_sends_a_comment_at_least_every_fifteen_seconds(
 async def test_news_is_sent_at_once_and_puts_the_next_comment_off(
     source: Told, signals: Signals, autojump_clock: trio.testing.MockClock
 ) -> None:
-    stream = EventStream(source, Lifecycle())
+    stream = EventStream(source, Lifecycle(), _always)
 
     async def tell_later() -> None:
         await trio.sleep(10)
@@ -83,7 +87,7 @@ async def test_a_stream_ends_at_once_when_the_server_shuts_down(
     source: Told, signals: Signals, autojump_clock: trio.testing.MockClock
 ) -> None:
     lifecycle = Lifecycle()
-    stream = EventStream(source, lifecycle)
+    stream = EventStream(source, lifecycle, _always)
 
     async def shut_down() -> None:
         await trio.sleep(5)
@@ -96,21 +100,32 @@ async def test_a_stream_ends_at_once_when_the_server_shuts_down(
         assert trio.current_time() == pytest.approx(5, abs=0.1)
 
 
+async def test_a_stream_ends_when_its_caller_would_not_be_let_in_any_more(
+    source: Told, autojump_clock: trio.testing.MockClock
+) -> None:
+    good = [True]
+    stream = EventStream(source, Lifecycle(), lambda: good[0])
+    assert (await anext(stream)).startswith(b":")
+    good[0] = False
+    source.news = [b"data: secret\n\n"]
+    assert [data async for data in stream] == []
+
+
 async def test_a_stream_that_is_opened_during_a_shutdown_ends_at_once(source: Told) -> None:
     lifecycle = Lifecycle()
     lifecycle.closing.set()
     source.news = [b"data: 1\n\n"]
-    assert [data async for data in EventStream(source, lifecycle)] == []
+    assert [data async for data in EventStream(source, lifecycle, _always)] == []
 
 
 async def test_a_stream_whose_source_is_over_ends_after_the_last_news(source: Told) -> None:
     source.news = [b"data: last\n\n"]
     source.over = True
-    assert [data async for data in EventStream(source, Lifecycle())] == [b"data: last\n\n"]
+    assert [data async for data in EventStream(source, Lifecycle(), _always)] == [b"data: last\n\n"]
 
 
 async def test_a_dropped_stream_leaves_no_listener_behind(signals: Signals) -> None:
-    stream = EventStream(Told(signals.watch("news", SHUTDOWN)), Lifecycle())
+    stream = EventStream(Told(signals.watch("news", SHUTDOWN)), Lifecycle(), _always)
     assert signals.statistics() == {"watches": 2}
     with trio.move_on_after(0.01):
         await anext(stream)

@@ -219,7 +219,7 @@ class ExportedEvents:
     def __init__(self, services: Services, filter_: Filter, still_good: Callable[[], bool]) -> None:
         self._services = services
         self._filter = filter_
-        self._last = filter_.until or services.log.position
+        self._last = services.log.position if filter_.until is None else filter_.until
         self._still_good = still_good
 
     def __aiter__(self) -> Self:

@@ -181,11 +181,14 @@ class Verification:
         """Check the next part and tell how far it is, or what came of it."""
         if self.over:
             return b""
-        reader, until = self._services.log.reader, self._done + max(1, math.ceil(self._total / _STEPS))
+        reader, step = self._services.log.reader, max(1, math.ceil(self._total / _STEPS))
+        until = min(self._done + step, self._total)
         try:
             self._done = await trio.to_thread.run_sync(
                 reader.verify_part, self._done, until, abandon_on_cancel=True
             )
+            if self._done < until:
+                raise BrokenChainError(self._done + 1, "the newest events were removed")
         except BrokenChainError as error:
             return self._result(ok=False, position=error.position, problem=str(error))
         if self._done >= self._total:

@@ -14,6 +14,8 @@ from web.services import Services
 MOST = 500
 _USUAL = 50
 _LARGEST = 2**53
+_MOST_DIGITS = 16
+_MOST_TYPES = 100  # SQLite joins at most 500 queries, and a user makes two of each type.
 
 
 def number(name: str, usual: int | None, *, least: int = 0, most: int = _LARGEST) -> int | None:
@@ -21,9 +23,10 @@ def number(name: str, usual: int | None, *, least: int = 0, most: int = _LARGEST
     text = request.args.get(name, "")
     if not text:
         return usual
-    if not text.isdecimal() or not least <= int(text[:20]) <= most:
+    value = int(text) if text.isdecimal() and len(text) <= _MOST_DIGITS else -1
+    if not least <= value <= most:
         raise Invalid(f"`{name}` must be a whole number from {least} to {most}.", code="bad_query")
-    return int(text)
+    return value
 
 
 def limit() -> int:
@@ -36,13 +39,16 @@ def wanted(*, newest_first: bool = True) -> Filter:
     args = request.args
     if any("\0" in value for _, value in args.items(multi=True)):
         raise Invalid("The query holds a NUL.", code="bad_query")
+    types = tuple(dict.fromkeys(t for t in args.getlist("type") if t))
+    if len(types) > _MOST_TYPES:
+        raise Invalid(f"At most {_MOST_TYPES} types can be asked for at once.", code="bad_query")
     before, since, until = number("before", None), number("since", None), number("until", None)
     return Filter(
         after=number("after", 0) or 0,
         until=None if before is None else before - 1,
         stream=args.get("stream") or None,
         stream_prefix=args.get("prefix") or None,
-        types=tuple(t for t in args.getlist("type") if t)[:MOST],
+        types=types,
         user=args.get("user") or None,
         correlation=args.get("correlation") or None,
         since_us=None if since is None else since * 1_000_000,

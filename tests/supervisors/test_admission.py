@@ -1,0 +1,147 @@
+"""supervisors.admission: who may ask for how much at a time."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from domain.errors import TooMany
+from projections.users import User
+from supervisors.admission import Admission
+from supervisors.usage import UsageMeter
+from tests.supervisors.accounts_setup import AccountsSetup, open_accounts
+from tests.supervisors.whole import ORIGIN, PASSWORD
+
+
+class Clock:
+    """The time that the admission sees."""
+
+    now = 1000.0
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Return the clock of the limits."""
+    clock = Clock()
+    monkeypatch.setattr("supervisors.admission.time", SimpleNamespace(monotonic=lambda: clock.now))
+    return clock
+
+
+@pytest.fixture
+async def setup(tmp_path: Path, clock: Clock) -> AsyncIterator[AccountsSetup]:
+    """Return accounts in an empty folder."""
+    del clock
+    async with open_accounts(tmp_path) as opened:
+        for name in ("ada", "bob"):
+            await opened.accounts.register(
+                email=f"{name}@example.org", password=PASSWORD, name=None, role="user", origin=ORIGIN
+            )
+        yield opened
+
+
+@pytest.fixture
+async def ada(setup: AccountsSetup) -> User:
+    """Return a user."""
+    return setup.views.users.all()[0]
+
+
+@pytest.fixture
+async def bob(setup: AccountsSetup) -> User:
+    """Return another one."""
+    return setup.views.users.all()[1]
+
+
+def _admission(setup: AccountsSetup, *, per_minute: int = 0, at_once: int = 0) -> Admission:
+    return Admission(UsageMeter(setup.log, setup.views), per_minute=per_minute, at_once=at_once)
+
+
+def _refusal(admission: Admission, user: User) -> TooMany:
+    with pytest.raises(TooMany) as refused:
+        admission.admit(user)
+    return refused.value
+
+
+def _ask(admission: Admission, user: User) -> None:
+    """Ask for an answer that is written at once."""
+    with admission.admitted(user):
+        pass
+
+
+async def test_a_user_may_ask_so_many_times_in_a_minute_and_is_told_when_to_come_again(
+    setup: AccountsSetup, clock: Clock, ada: User, bob: User
+) -> None:
+    admission = _admission(setup, per_minute=4)
+    for _ in range(4):
+        _ask(admission, ada)
+    for _ in range(3):
+        refused = _refusal(admission, ada)
+        assert refused.reason == "rate_limit_exceeded"
+        assert refused.fields == {"retry_after": 15, "limit": 4, "reset": 60.0}
+    _ask(admission, bob)
+    clock.now += 15
+    _ask(admission, ada)
+    assert _refusal(admission, ada).fields["retry_after"] == 15
+
+
+async def test_nobody_is_told_to_come_again_in_no_time(setup: AccountsSetup, clock: Clock, ada: User) -> None:
+    admission = _admission(setup, per_minute=600)
+    for _ in range(600):
+        _ask(admission, ada)
+    assert _refusal(admission, ada).fields["retry_after"] >= 1
+    clock.now += 1
+    _ask(admission, ada)
+
+
+async def test_so_many_answers_may_be_written_at_once(setup: AccountsSetup, ada: User, bob: User) -> None:
+    admission = _admission(setup, at_once=2)
+    with admission.admitted(ada):
+        admission.admit(ada)
+        refused = _refusal(admission, ada)
+        assert refused.reason == "too_many_running"
+        assert refused.fields["retry_after"] >= 1
+        _ask(admission, bob)
+        assert admission.statistics() == {"running": 2, "users": 1}
+        admission.release(ada.id)
+        _ask(admission, ada)
+    assert admission.statistics() == {"running": 0, "users": 0}
+
+
+async def test_an_answer_that_breaks_is_no_longer_being_written(setup: AccountsSetup, ada: User) -> None:
+    admission = _admission(setup, at_once=1)
+    with pytest.raises(ZeroDivisionError), admission.admitted(ada):
+        raise ZeroDivisionError
+    _ask(admission, ada)
+
+
+async def test_who_is_refused_takes_no_place(setup: AccountsSetup, ada: User) -> None:
+    admission = _admission(setup, per_minute=1, at_once=5)
+    _ask(admission, ada)
+    for _ in range(10):
+        with pytest.raises(TooMany), admission.admitted(ada):
+            raise AssertionError("unreachable")
+    assert admission.statistics() == {"running": 0, "users": 0}
+
+
+async def test_a_request_that_is_refused_for_another_reason_does_not_count(setup: AccountsSetup, ada: User) -> None:
+    admission = _admission(setup, per_minute=2, at_once=1)
+    with admission.admitted(ada):
+        for _ in range(5):
+            assert _refusal(admission, ada).reason == "too_many_running"
+    _ask(admission, ada)
+    assert _refusal(admission, ada).reason == "rate_limit_exceeded"
+
+
+async def test_a_spent_budget_comes_before_all_else(setup: AccountsSetup, ada: User, bob: User) -> None:
+    admission = _admission(setup, per_minute=1, at_once=1)
+    await setup.accounts.set_budget(ada, 0, ORIGIN)
+    for _ in range(3):
+        assert _refusal(admission, setup.views.users.get(ada.id)).reason == "budget_spent"
+    _ask(admission, bob)
+
+
+async def test_without_limits_everything_is_let_in(setup: AccountsSetup, ada: User) -> None:
+    admission = _admission(setup)
+    for _ in range(2000):
+        admission.admit(ada)
+    assert admission.statistics() == {"running": 2000, "users": 1}

@@ -1,0 +1,194 @@
+"""How often somebody may try to sign in: by address, and by account."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import trio
+
+from tests.harness.contract import is_problem, new_email
+from tests.harness.inside import Inside, inside
+from tests.harness.server import PASSWORD
+
+WRONG = "not the password"
+FULL_WIDTH = str.maketrans({chr(c): chr(c + 0xFEE0) for c in range(ord("a"), ord("z") + 1)})
+
+
+class Clock:
+    """Stands for the module `time` where attempts are counted."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr("web.auth.throttle.time", clock)
+    return clock
+
+
+async def login(client: httpx.AsyncClient, email: str, password: str = WRONG, **headers: str) -> httpx.Response:
+    return await client.post("/auth/login", json={"email": email, "password": password}, headers=headers)
+
+
+async def statuses(client: httpx.AsyncClient, count: int, **headers: str) -> list[int]:
+    """Try unknown accounts, one after the other."""
+    return [(await login(client, new_email("nobody"), **headers)).status_code for _ in range(count)]
+
+
+def is_too_many(answer: httpx.Response) -> dict[str, Any]:
+    problem = is_problem(answer, 429, "too_many_attempts")
+    assert answer.headers["retry-after"] == str(problem["retry_after"])
+    assert problem["retry_after"] >= 1
+    assert f"{problem['retry_after']} s" in problem["detail"]
+    return problem
+
+
+async def user_of(stack: Inside) -> str:
+    email = new_email("Someone")
+    await stack.sign_up(email)
+    return email
+
+
+# -- by account -------------------------------------------------------------------------------------------
+
+
+async def test_after_some_wrong_passwords_an_account_has_to_wait_also_for_the_right_one(
+    tmp_path: Path, clock: Clock
+) -> None:
+    async with inside(tmp_path, sign_ins_per_account=3) as stack:
+        email, other = await user_of(stack), await user_of(stack)
+        client = stack.client()
+        assert [(await login(client, email)).status_code for _ in range(3)] == [401] * 3
+        wait = is_too_many(await login(client, email))["retry_after"]
+        is_too_many(await login(client, email, PASSWORD))
+        is_too_many(await login(stack.client("192.0.2.7"), email, PASSWORD))
+        assert (await login(client, other, PASSWORD)).status_code == 200
+        clock.now += wait
+        assert (await login(client, email, PASSWORD)).status_code == 200
+
+
+async def test_an_address_without_an_account_is_refused_in_the_same_words_at_the_same_time(
+    tmp_path: Path, clock: Clock
+) -> None:
+    assert clock.now
+    async with inside(tmp_path, sign_ins_per_account=2) as stack:
+        told = []
+        for email in (await user_of(stack), new_email("nobody"), "no address at all"):
+            answers = [await login(stack.client(), email) for _ in range(4)]
+            told.append([(a.status_code, a.json(), a.headers.get("retry-after")) for a in answers])
+    assert told[0] == told[1] == told[2]
+    assert [status for status, *_ in told[0]] == [401, 401, 429, 429]
+
+
+async def test_every_spelling_of_an_address_is_the_same_account(tmp_path: Path) -> None:
+    async with inside(tmp_path, sign_ins_per_account=4) as stack:
+        email = await user_of(stack)
+        for spelling in (email, email.upper(), f"  {email} ", email.lower().translate(FULL_WIDTH)):
+            assert (await login(stack.client(), spelling)).status_code == 401
+        is_too_many(await login(stack.client(), email, PASSWORD))
+
+
+async def test_the_right_password_forgives_the_wrong_ones(tmp_path: Path) -> None:
+    async with inside(tmp_path, sign_ins_per_account=3) as stack:
+        email = await user_of(stack)
+        for _ in range(3):
+            assert [(await login(stack.client(), email)).status_code for _ in range(2)] == [401, 401]
+            assert (await login(stack.client(), email, PASSWORD)).status_code == 200
+
+
+async def test_guesses_at_the_same_moment_are_counted_too(tmp_path: Path) -> None:
+    async with inside(tmp_path, sign_ins_per_account=3) as stack, trio.open_nursery() as nursery:
+        email, found = await user_of(stack), []
+
+        async def guess() -> None:
+            found.append((await login(stack.client(), email)).status_code)
+
+        for _ in range(12):
+            nursery.start_soon(guess)
+        while len(found) < 12:
+            await trio.sleep(0.01)
+    assert sorted(found) == [401] * 3 + [429] * 9
+
+
+async def test_guessing_the_current_password_is_guessing_too(tmp_path: Path) -> None:
+    async with inside(tmp_path, sign_ins_per_account=3) as stack:
+        email = new_email()
+        client = await stack.sign_up(email)
+        body = {"current_password": WRONG, "new_password": "quite another password"}
+        for _ in range(3):
+            is_problem(await client.post("/api/me/password", json=body), 403, "wrong_password")
+        is_too_many(await client.post("/api/me/password", json={**body, "current_password": PASSWORD}))
+        is_too_many(await login(stack.client(), email, PASSWORD))
+        assert (await client.get("/auth/me")).status_code == 200
+
+
+# -- by address -------------------------------------------------------------------------------------------
+
+
+async def test_one_address_may_try_so_often_whatever_it_tries(tmp_path: Path, clock: Clock) -> None:
+    async with inside(tmp_path, sign_ins_per_address=3) as stack:
+        email = new_email()
+        client = stack.client("192.0.2.1")
+        body = {"email": email, "password": PASSWORD}
+        assert (await client.post("/auth/signup", json=body)).status_code == 200
+        assert (await login(client, email)).status_code == 401
+        assert (await client.post("/auth/setup", json={**body, "token": "x"})).status_code == 403
+        wait = is_too_many(await login(client, email, PASSWORD))["retry_after"]
+        is_too_many(await client.post("/auth/signup", json={**body, "email": new_email()}))
+        is_too_many(await client.post("/auth/setup", json={**body, "token": "x"}))
+        assert (await login(stack.client("192.0.2.2"), email, PASSWORD)).status_code == 200
+        assert (await client.get("/auth/state")).status_code == 200
+        clock.now += wait
+        assert (await login(client, email, PASSWORD)).status_code == 200
+
+
+async def test_a_whole_network_of_ipv6_is_one_address(tmp_path: Path) -> None:
+    async with inside(tmp_path, sign_ins_per_address=2) as stack:
+        for last in ("1", "2"):
+            assert await statuses(stack.client(f"2001:db8:1:2::{last}"), 1) == [401]
+        assert await statuses(stack.client("2001:db8:1:2:ffff::9"), 1) == [429]
+        assert await statuses(stack.client("2001:db8:1:3::1"), 1) == [401]
+
+
+async def test_what_a_client_says_of_where_it_comes_from_is_not_believed(tmp_path: Path) -> None:
+    async with inside(tmp_path, sign_ins_per_address=2, trusted_proxies="10.0.0.0/8") as stack:
+        client = stack.client("192.0.2.1")
+        for number in range(2):
+            assert await statuses(client, 1, **{"x-forwarded-for": f"198.51.100.{number}"}) == [401]
+        for liar in ("198.51.100.9", "10.0.0.1, 198.51.100.10", "127.0.0.1"):
+            assert await statuses(client, 1, **{"x-forwarded-for": liar}) == [429]
+
+
+async def test_a_proxy_that_is_trusted_speaks_for_its_clients(tmp_path: Path) -> None:
+    proxies = "10.0.0.0/8, 2001:db8::1"
+    async with inside(tmp_path, sign_ins_per_address=1, trusted_proxies=proxies) as stack:
+        for peer in ("10.1.2.3", "::ffff:10.1.2.3", "2001:db8::1"):
+            proxy, client = stack.client(peer), f"192.0.2.{len(peer)}"
+            assert await statuses(proxy, 2, **{"x-forwarded-for": client}) == [401, 429]
+            assert await statuses(proxy, 1, **{"x-forwarded-for": f"203.0.113.{len(peer)}"}) == [401]
+            # What the client itself wrote stands before what the proxy added.
+            assert await statuses(proxy, 1, **{"x-forwarded-for": f"198.51.100.1, {client}"}) == [429]
+            assert await statuses(proxy, 1, **{"x-forwarded-for": f"{client}, 10.9.9.9"}) == [429]
+
+
+@pytest.mark.parametrize("last", ["unknown", "192.0.2.1:5555", "[2001:db8::9]:443"])
+async def test_behind_an_entry_that_is_no_address_nothing_is_believed(tmp_path: Path, last: str) -> None:
+    async with inside(tmp_path, sign_ins_per_address=2, trusted_proxies="10.0.0.0/8") as stack:
+        proxy = stack.client("10.0.0.1")
+        found = [(await statuses(proxy, 1, **{"x-forwarded-for": f"198.51.100.{n}, {last}"}))[0] for n in range(4)]
+    assert found == [401, 401, 429, 429]
+
+
+async def test_a_refusal_does_not_name_the_account(tmp_path: Path) -> None:
+    async with inside(tmp_path, sign_ins_per_account=1) as stack:
+        email = await user_of(stack)
+        await login(stack.client(), email)
+        answer = await login(stack.client(), email)
+        assert not re.search(re.escape(email), answer.text, re.IGNORECASE)
