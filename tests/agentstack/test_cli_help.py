@@ -11,7 +11,10 @@ from click.testing import CliRunner
 from agentstack.cli import cli
 
 COMMANDS = {
-    (): ["serve", "doctor", "backends", "images", "events", "projections", "users", "vault"],
+    (): [
+        *("serve", "doctor", "backends", "images", "events", "projections", "users", "vault"),
+        *("audit", "backup", "replay", "compact", "import-legacy"),
+    ],
     ("backends",): ["check", "schema"],
     ("backends", "check"): ["FILE"],
     ("backends", "schema"): ["JSON schema"],
@@ -19,7 +22,7 @@ COMMANDS = {
     ("images", "list"): ["--json"],
     ("images", "build"): ["BACKENDS", "--base-image", "--ca", "--arg", "--no-cache"],
     ("images", "pull"): ["BACKENDS"],
-    ("serve",): ["SIGTERM"],
+    ("serve",): ["SIGTERM", "--data", "--read-only"],
     ("doctor",): ["settings"],
     ("events",): ["list", "tail", "show", "streams", "export"],
     ("audit",): ["verify", "head", "key"],
@@ -27,7 +30,16 @@ COMMANDS = {
     ("events", "tail"): ["--type", "--lines", "--json"],
     ("events", "show"): ["POSITION"],
     ("events", "streams"): ["PREFIX", "--limit"],
-    ("audit", "verify"): ["hash chain", "--against", "--json"],
+    ("audit", "verify"): ["hash chain", "--against", "--key", "--json"],
+    ("audit", "head"): ["checkpoint"],
+    ("audit", "key"): ["verifier key"],
+    ("backup",): ["create", "verify", "restore"],
+    ("backup", "create"): ["FILE", "--passphrase-file", "--homes", "--gently", "--json", "server runs"],
+    ("backup", "verify"): ["FILE", "--passphrase-file", "--json"],
+    ("backup", "restore"): ["FILE", "--passphrase-file", "--json", "must be empty"],
+    ("replay",): ["--to", "--out", "--diff", "--json", "--read-only"],
+    ("compact",): ["--usage-days", "--session-days", "--dry-run", "--json", "must not be running"],
+    ("import-legacy",): ["DATABASE", "--users-root", "--dry-run", "--json"],
     ("projections",): ["status", "rebuild"],
     ("projections", "status"): ["read model"],
     ("projections", "rebuild"): ["must not be running"],
