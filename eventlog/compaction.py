@@ -12,8 +12,6 @@ from pathlib import Path
 
 from eventlog.transaction import transaction
 
-_OWNERS_AT_ONCE = 500
-
 
 @dataclass(frozen=True, slots=True)
 class Compacted:
@@ -25,34 +23,32 @@ class Compacted:
     after: int
 
 
-def compact(log: Path, owners: Iterable[str], old: Mapping[str, int], *, dry_run: bool = False) -> Compacted:
+def compact(
+    log: Path, owners: Iterable[str], old: Mapping[str, int], *, needed: Iterable[str] = (), dry_run: bool = False
+) -> Compacted:
     """Blank what is encrypted in events about `owners`, and what is `old`er than a time in microseconds, by type.
 
-    Blocking.
+    Of the first, types that are `needed` stay: read models need what is not encrypted in them. Blocking.
     """
     before = _size(log)
-    conditions: list[tuple[str, list[object]]] = [
-        ("topic = ? AND at < ?", [topic, before_us]) for topic, before_us in old.items()
-    ]
-    listed = list(owners)
-    for start in range(0, len(listed), _OWNERS_AT_ONCE):
-        some = listed[start : start + _OWNERS_AT_ONCE]
-        marks = ",".join("?" * len(some))
-        conditions.append((f"owner IN ({marks}) AND instr(state, x'00') > 0", list(some)))
-    events = size = 0
+    conditions, values = ["owner IN gone AND instr(state, x'00') > 0 AND topic NOT IN needed"], []
+    for topic, before_us in old.items():
+        conditions.append("topic = ? AND at < ?")
+        values += [topic, before_us]
+    where = f"LENGTH(state) > 0 AND ({' OR '.join(f'({c})' for c in conditions)})"
     with closing(sqlite3.connect(log, isolation_level=None)) as connection:
         connection.execute("PRAGMA secure_delete=ON")
         connection.execute("PRAGMA synchronous=FULL")
+        for name, listed in (("gone", owners), ("needed", needed)):
+            connection.execute(f"CREATE TEMP TABLE {name} (name TEXT PRIMARY KEY)")
+            connection.executemany(f"INSERT OR IGNORE INTO {name} VALUES (?)", ((one,) for one in listed))  # noqa: S608
         with transaction(connection):
-            for condition, values in conditions:
-                where = f"{condition} AND LENGTH(state) > 0"
-                count, total = connection.execute(
-                    f"SELECT COUNT(*), COALESCE(SUM(LENGTH(state)), 0) FROM stored_events WHERE {where}",  # noqa: S608
-                    values,
-                ).fetchone()
-                events, size = events + count, size + total
-                if not dry_run:
-                    connection.execute(f"UPDATE stored_events SET state = x'' WHERE {where}", values)  # noqa: S608
+            events, size = connection.execute(
+                f"SELECT COUNT(*), COALESCE(SUM(LENGTH(state)), 0) FROM stored_events WHERE {where}",  # noqa: S608
+                values,
+            ).fetchone()
+            if not dry_run:
+                connection.execute(f"UPDATE stored_events SET state = x'' WHERE {where}", values)  # noqa: S608
         if not dry_run:
             connection.execute("VACUUM")
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")

@@ -81,7 +81,9 @@ class Filter:
                 clauses.append(clause)
                 parameters.append(value)
         if self.stream_prefix:
-            if self.stream_prefix.endswith(":"):  # A kind of stream: it has an index in the order of positions.
+            if (
+                self.stream_prefix.find(":") == len(self.stream_prefix) - 1
+            ):  # A kind of stream: it has an index in the order of positions.
                 clauses.append(f"{KIND} = ?")
                 parameters.append(self.stream_prefix)
             else:

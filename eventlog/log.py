@@ -47,6 +47,8 @@ def _not_now(_: object) -> trio.lowlevel.Abort:
 class EventLog:
     """Append, read and follow events. Make one with `open_log`; all methods are for trio tasks."""
 
+    is_read_only = False
+
     def __init__(self, path: Path, mapper: EventMapper, reader: Reader, position: int) -> None:
         self.path = path
         self.position = position

@@ -23,6 +23,8 @@ from eventlog.reader import Reader
 class ReadOnlyLog(EventLog):
     """Reads like any log. `is_volatile` tells which events may be made known without being kept."""
 
+    is_read_only = True
+
     def __init__(
         self, path: Path, mapper: EventMapper, reader: Reader, position: int, is_volatile: Callable[[Any], bool]
     ) -> None:

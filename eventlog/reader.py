@@ -69,7 +69,8 @@ class Reader:
         """Return the newest commit; position 0 in an empty log."""
         with self._connection() as c:
             row = c.execute(
-                "SELECT last_position, hash, at FROM commits ORDER BY last_position DESC LIMIT 1"
+                "SELECT last_position, hash, COALESCE((SELECT e.at FROM stored_events e "
+                "WHERE e.position = last_position), at) FROM commits ORDER BY last_position DESC LIMIT 1"
             ).fetchone()
         return Head(*row) if row else Head(0, chain.GENESIS, 0)
 

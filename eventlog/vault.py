@@ -76,7 +76,11 @@ class Vault:
     def destroy(self, owner: str) -> None:
         """Destroy an owner's key. What was sealed with it can never be read again. Does nothing twice."""
         self._keys.pop(owner, None)
-        self._connection.execute("DELETE FROM keys WHERE owner=?", (owner,))
+        with transaction(self._connection):
+            if self._connection.execute("DELETE FROM keys WHERE owner=?", (owner,)).rowcount:
+                # How many were destroyed: whoever copies the vault sees by it that one was meanwhile.
+                count = self._connection.execute("PRAGMA user_version").fetchone()[0]
+                self._connection.execute(f"PRAGMA user_version={count + 1}")
 
     def rotate(self, master: str) -> int:
         """Wrap every key with another master key, all or nothing; return how many there are."""

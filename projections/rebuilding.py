@@ -7,6 +7,7 @@ import structlog
 import trio
 
 from domain.errors import Conflict, NotFound
+from eventlog.errors import ReadOnlyError
 from eventlog.filter import Filter
 from eventlog.log import EventLog
 from projections.projection import Projection
@@ -38,7 +39,12 @@ class Rebuilder:
         self.speeds: dict[str, float] = {}
 
     def start(self, name: str) -> None:
-        """Begin to rebuild a projection. Raises NotFound, or Conflict while one is being rebuilt."""
+        """Begin to rebuild a projection. Raises NotFound, Conflict while one is being rebuilt, or ReadOnlyError.
+
+        What is known and kept nowhere would be forgotten, so a log that is only looked at is not read anew.
+        """
+        if self._log.is_read_only:
+            raise ReadOnlyError
         projection = next((p for p in self._views.all if p.name == name), None)
         if projection is None:
             known = ", ".join(p.name for p in self._views.all)

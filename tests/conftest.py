@@ -26,11 +26,3 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder: Path = tmp_path_factory.mktemp("server")
     with Server(folder, backends=[FAST_DEMO]) as running:
         yield running
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Expect the tests of bugs that are known and open to fail; one that passes has to leave the list."""
-    known = set(Path(__file__).with_name("open_bugs.txt").read_text(encoding="utf-8").splitlines())
-    for item in items:
-        if item.nodeid in known:
-            item.add_marker(pytest.mark.xfail(reason="a known bug", strict=True))

@@ -1,5 +1,7 @@
 """Backups from time to time, in a process of their own: chats do not notice, and a crash there harms nothing."""
 
+import os
+import re
 import sys
 import time
 from pathlib import Path
@@ -10,6 +12,7 @@ import trio
 from agentstack.settings import Settings
 
 PREFIX, SUFFIX = "agent-stack-", ".backup"
+_NAME = re.compile(rf"{PREFIX}\d{{8}}T\d{{6}}Z{re.escape(SUFFIX)}")
 _CHECK_SECONDS = 60.0
 _TAIL = 500
 
@@ -23,14 +26,14 @@ async def keep_backups(settings: Settings) -> None:
         return
     while True:
         if _age(folder) >= settings.backup_every_hours * 3600:
-            await _make(folder)
+            await _make(folder, settings.stack_data_root)
             remove_old(folder, settings.backup_keep)
         await trio.sleep(_CHECK_SECONDS)
 
 
 def existing(folder: Path) -> list[Path]:
     """Return the backups of the schedule, oldest first. Others in the folder are left alone."""
-    return sorted(folder.glob(f"{PREFIX}*{SUFFIX}"))
+    return sorted(p for p in folder.glob(f"{PREFIX}*{SUFFIX}") if _NAME.fullmatch(p.name))
 
 
 def remove_old(folder: Path, keep: int) -> None:
@@ -44,12 +47,15 @@ def _age(folder: Path) -> float:
     return time.time() - newest[0].stat().st_mtime if newest else float("inf")
 
 
-async def _make(folder: Path) -> None:
+async def _make(folder: Path, data: Path) -> None:
     path = folder / time.strftime(f"{PREFIX}%Y%m%dT%H%M%SZ{SUFFIX}", time.gmtime())
     command = [sys.executable, "-m", "agentstack", "backup", "create", str(path), "--gently"]
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        done = await trio.run_process(command, capture_stdout=True, capture_stderr=True, check=False)
+        environment = {**os.environ, "STACK_DATA_ROOT": str(data)}  # It may have been named on the command line.
+        done = await trio.run_process(
+            command, env=environment, capture_stdout=True, capture_stderr=True, check=False
+        )
     except OSError as error:
         _logger.error("backup_failed", path=str(path), error=str(error))  # noqa: TRY400 - the message says it all
         return

@@ -33,7 +33,7 @@ def verify(against: Path | None, key: str | None, json_: bool) -> None:
     reader = open_reader(folder)
     checkpoint: Checkpoint | None = None
     if against:
-        note = against.read_text(encoding="utf-8")
+        note = against.read_text(encoding="utf-8", errors="replace")
         checkpoint = read_note(note, key or signer(folder, reader).verifier_key)
     try:
         if checkpoint:

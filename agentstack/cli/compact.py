@@ -9,6 +9,7 @@ import orjson
 from agentstack.cli.folder import as_json, console, data_folder, open_reader
 from agentstack.settings import load_settings
 from agentstack.vaults import open_own_vault
+from domain.catalogue import EVENT_TYPES
 from domain.sessions.events import SessionOpened, SessionRevoked
 from domain.usage.events import UsageRecorded
 from domain.users.events import UserDeleted
@@ -19,6 +20,8 @@ from eventlog.log import FILE_NAME
 from projections.views import rebuild
 
 _DAY = 86400
+NEEDED = frozenset(e.TOPIC for e in EVENT_TYPES if e.TOPIC.startswith("runner."))
+"""They tell which runners have ended, also after their users were deleted."""
 
 
 @click.command("compact")
@@ -50,7 +53,7 @@ def compact_command(usage_days: int, session_days: int, dry_run: bool, json_: bo
             SessionRevoked.TOPIC: round(sessions * 1e6),
         }
         reader.close()
-        done = compact(folder / FILE_NAME, deleted, old, dry_run=dry_run)
+        done = compact(folder / FILE_NAME, deleted, old, needed=NEEDED, dry_run=dry_run)
         if not dry_run:
             vault = open_own_vault(settings, folder)
             reader = open_reader(folder, vault)

@@ -1,6 +1,8 @@
 """Reading the earlier agent-stack's database. Nothing in it is changed."""
 
 import sqlite3
+import time
+import unicodedata
 from collections import Counter
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -20,6 +22,7 @@ _COLUMNS = {
 }
 _COUNTED = ("runners", "rooms", "room_members", "room_messages")
 """Runners are the earlier router's own; there are no rooms here yet."""
+_CLOCKS_DIFFER = 3600.0
 _ROLES = {"user", "assistant", "system", "error"}
 
 
@@ -82,7 +85,7 @@ def _check(found: Legacy) -> None:
     if len(admins) != 1:
         problems.append(f"There are {len(admins)} admins, and there must be exactly one.")
     for column in ("email", "slug"):
-        seen = Counter(str(u[column]).strip().casefold() for u in found["users"])
+        seen = Counter(_normal(str(u[column])) for u in found["users"])
         problems += [f"{n} users have the {column} {value!r}." for value, n in seen.items() if n > 1]
     agents = {str(a["id"]): a for a in found["agents"]}
     conversations = {str(c["id"]) for c in found["conversations"]}
@@ -94,9 +97,12 @@ def _check(found: Legacy) -> None:
     problems += [f"{n} messages have the unknown role {role!r}." for role, n in odd.items()]
     for table, rows in found.tables.items():
         for column in ("created_at", "updated_at"):
-            wrong = sum(1 for row in rows if column in row and not _is_time(row[column]))
+            wrong = sum(1 for row in rows if column in row and not is_time(row[column]))
             if wrong:
-                problems.append(f"{wrong} rows of {table} have no time in {column}.")
+                problems.append(f"{wrong} rows of {table} have no time in {column}, or one that is yet to come.")
+        if "id" in _COLUMNS[table]:
+            ids = Counter(str(row["id"]) for row in rows)
+            problems += [f"{n} rows of {table} have the id {id_!r}." for id_, n in ids.items() if n > 1]
 
 
 def _strays(rows: list[Row], table: str, column: str, known: set[str], what: str) -> list[str]:
@@ -104,5 +110,10 @@ def _strays(rows: list[Row], table: str, column: str, known: set[str], what: str
     return [f"{count} rows of {table} belong to no {what} ({column})."] if count else []
 
 
-def _is_time(value: object) -> bool:
-    return isinstance(value, int | float) and 0 <= value < 2**40
+def is_time(value: object) -> bool:
+    """Tell whether a value is a time in unix seconds, and not in the future: the time of a log never goes back."""
+    return isinstance(value, int | float) and 0 <= value < time.time() + _CLOCKS_DIFFER
+
+
+def _normal(text: str) -> str:
+    return unicodedata.normalize("NFKC", text).strip().casefold()

@@ -19,6 +19,7 @@ from eventlog.errors import EventLogError
 
 STREAM = "import:legacy"
 _BLOCK = 1 << 20
+_COPYING = ".importing"
 
 
 class ImportRefusedError(EventLogError):
@@ -42,14 +43,20 @@ class Report:
 async def import_legacy(settings: Settings, database: Path, users_root: Path | None, *, dry_run: bool) -> Report:
     """Bring a database in, and the homes below `users_root`. Raises ImportRefusedError.
 
-    A second run of the same installation changes nothing.
+    A second run of the same database copies the homes that are not there yet, and changes nothing else.
     """
     legacy = await trio.to_thread.run_sync(read_legacy, database)
+    digest = await trio.to_thread.run_sync(_digest, database)
     async with open_stack(settings) as stack:
         appends, slugs = plan(legacy, stack.services.accounts.email_stream)
         report = Report(legacy.counts, legacy.left, legacy.problems, slugs, len(appends))
-        if await stack.services.log.read_stream(STREAM):
+        homes = stack.settings.stack_data_root.absolute() / "users"
+        copy = partial(_copy_homes, legacy, slugs, users_root, homes) if users_root else list
+        done = await stack.services.log.read_stream(STREAM)
+        if done:
             report.done = "already"
+            if done[0].event.digest == digest and not dry_run:
+                report.homes = await trio.to_thread.run_sync(copy)
             return report
         if dry_run or legacy.problems:
             return report
@@ -58,11 +65,9 @@ async def import_legacy(settings: Settings, database: Path, users_root: Path | N
                 f"The data folder {settings.stack_data_root} is in use already: old events cannot come before new "
                 "ones. Import into an empty folder, before the first start of the server."
             )
-        await _append(stack, legacy, appends, await trio.to_thread.run_sync(_digest, database))
+        await _append(stack, legacy, appends, digest)
         report.done = "imported"
-        if users_root:
-            copy = partial(_copy_homes, legacy, slugs, users_root, settings.stack_data_root.absolute() / "users")
-            report.homes = await trio.to_thread.run_sync(copy)
+        report.homes = await trio.to_thread.run_sync(copy)
     return report
 
 
@@ -81,17 +86,27 @@ async def _append(stack: Stack, legacy: Legacy, appends: list[StreamAppend], dig
 
 
 def _copy_homes(legacy: Legacy, slugs: dict[str, str], source: Path, to: Path) -> list[str]:
-    """Copy the homes that are there, links as links; return those that could not be copied."""
+    """Copy the homes that are there, links as links; return those that could not be copied.
+
+    A home appears when it is whole: an attempt that was cut short left it beside.
+    """
     failed = []
     to.mkdir(mode=0o700, parents=True, exist_ok=True)
+    partial_copy = to / _COPYING
     for user in legacy["users"]:
         old = str(user["slug"])
         home, target = source / old, to / slugs.get(old, old)
-        if not home.is_dir() or target.exists():
+        # A slug that is no name of a folder would lead to somebody else's home, or to something that is none.
+        if old in {"", ".", ".."} or "/" in old or not home.is_dir() or target.exists():
             continue
+        shutil.rmtree(partial_copy, ignore_errors=True)
         try:
-            shutil.copytree(home, target, symlinks=True)
-        except (OSError, shutil.Error) as error:
+            try:
+                shutil.copytree(home, partial_copy, symlinks=True)
+            except shutil.Error as error:  # All but some files.
+                failed.append(f"{home}: {error}")
+            partial_copy.rename(target)
+        except OSError as error:
             failed.append(f"{home}: {error}")
     return failed
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from agentstack.legacy.database import Legacy, Row
+from agentstack.legacy.database import Legacy, Row, is_time
 from domain.agents.events import AgentChanged, AgentCreated
 from domain.conversations.events import ConversationStarted, MessagePosted
 from domain.errors import DomainError
@@ -55,6 +55,7 @@ class _Planner:
         self._legacy = legacy
         self._email_stream = email_stream
         self._owners = {str(c["id"]): str(c["user_id"]) for c in legacy["conversations"]}
+        self._begun = {str(c["id"]): c["created_at"] for c in legacy["conversations"]}
         self._born = {str(u["id"]): u["created_at"] for u in legacy["users"]}
         self.slugs = _slugs(legacy)
 
@@ -72,7 +73,7 @@ class _Planner:
         for table, make in makers.items():
             for row in self._legacy[table]:
                 try:
-                    yield from list(make(row))
+                    yield from [one for one in make(row) if is_time(one.at)]
                 except (DomainError, ValueError, TypeError) as error:
                     which = row.get("id", row.get("user_id", ""))
                     self._legacy.problems.append(f"{table} {which}: {error}")
@@ -145,7 +146,9 @@ class _Planner:
             content=str(row["content"] or ""),
         )
         owner = self._owners.get(conversation_id, "")
-        yield _Planned(row["created_at"], f"conversation:{conversation_id}", event, owner)
+        # A clock that was set back does not put a message before its conversation.
+        at = max(row["created_at"], self._begun.get(conversation_id, 0))
+        yield _Planned(at, f"conversation:{conversation_id}", event, owner)
 
     def _since(self, user_id: str) -> float:
         """Return when a user's account was made: what has no time of its own happened then."""

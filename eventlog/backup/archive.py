@@ -1,21 +1,23 @@
 """A backup file: a tar with the databases, folders beside them, and a manifest with the digest of each member.
 
 It is written beside its place and takes it when it is whole and on disk: a backup that is cut short leaves the one
-before as it was.
+before as it was. What such a one has left is removed by the next.
 """
 
+import fcntl
 import hashlib
 import io
+import json
 import os
+import shutil
+import stat
 import tarfile
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, cast
-
-import orjson
 
 from eventlog.backup.cipher import MAGIC, DecryptingFile, EncryptingFile, PassphraseError
 from eventlog.backup.snapshot import copy_log_and_vault
@@ -24,6 +26,8 @@ from eventlog.errors import EventLogError
 MANIFEST = "manifest.json"
 _FORMAT = 1
 _BLOCK = 1 << 20
+_MODE = 0o777
+_PARTIAL, _SCRATCH = ".partial", ".backup-"
 
 
 class BadBackupError(EventLogError):
@@ -53,11 +57,15 @@ class Manifest:
 
 
 def write_backup(to: Path, contents: Contents, about: dict[str, Any], passphrase: str = "") -> Manifest:
-    """Write a backup file, readable by nobody else. Blocking. Raises OSError when the disk refuses."""
-    partial = to.with_name(f".{to.name}.partial")
+    """Write a backup file, for nobody else to read. Raises OSError, EventLogError when the disk refuses. Blocking.
+
+    The databases are copied beside the log at first: in the clear, they are nowhere else.
+    """
+    _remove_left(to.parent, f".*{_PARTIAL}")
+    partial = to.with_name(f".{to.name}{_PARTIAL}")
     try:
-        with tempfile.TemporaryDirectory(dir=to.parent, prefix=".backup-") as scratch, _private(partial) as file:
-            copies = copy_log_and_vault(contents.log, contents.vault, Path(scratch))
+        with _private(partial) as file, _scratch(contents.log.parent) as scratch:
+            copies = copy_log_and_vault(contents.log, contents.vault, scratch)
             if passphrase:
                 with EncryptingFile(file, passphrase) as encrypted:
                     manifest = _write(cast(BinaryIO, encrypted), copies, contents, about)
@@ -88,9 +96,9 @@ def read_backup(backup: Path, into: Path, passphrase: str = "") -> Manifest:
         except (tarfile.TarError, EOFError) as error:
             raise BadBackupError(f"{backup} is not a backup, or was damaged: {error}") from None
     try:
-        told = orjson.loads(data)
+        told = json.loads(data)
         manifest = Manifest(told["about"], told["digests"], told["listed"])
-    except (orjson.JSONDecodeError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError):
         raise BadBackupError(f"{backup} has no manifest: it was cut short, or is not a backup") from None
     if told.get("format") != _FORMAT:
         raise BadBackupError(f"{backup} was made by another version: format {told.get('format')}")
@@ -111,7 +119,7 @@ def _write(file: BinaryIO, copies: tuple[Path, Path], contents: Contents, about:
         listed = {name: list(_listing(folder)) for name, folder in contents.listed.items()}
         manifest = Manifest(about, digests, listed)
         body = {"format": _FORMAT, "about": about, "digests": digests, "listed": listed}
-        data = orjson.dumps(body, option=orjson.OPT_INDENT_2)
+        data = json.dumps(body, indent=2).encode()  # Names of files may be no text, which this can write.
         info = tarfile.TarInfo(MANIFEST)
         info.size = len(data)
         tar.addfile(info, io.BytesIO(data))
@@ -121,14 +129,18 @@ def _write(file: BinaryIO, copies: tuple[Path, Path], contents: Contents, about:
 def _add(tar: tarfile.TarFile, path: Path, name: str, digests: dict[str, str]) -> None:
     """Add a file, a folder or a link; a file that is being changed with the length that it had at first."""
     try:
+        if stat.S_ISSOCK(path.lstat().st_mode):  # There is no such thing in a tar.
+            return
         info = tar.gettarinfo(path, name)
     except FileNotFoundError:  # It was removed meanwhile.
         return
+    if info.islnk():
+        info.type, info.linkname = tarfile.REGTYPE, ""  # Of two names of one file, each is a file.
     if not info.isreg():
         if info.isdir() or info.issym():
             tar.addfile(info)
+            digests[name] = _digest_of(info)
         return
-    info.type, info.linkname = tarfile.REGTYPE, ""  # Of two names of one file, each is a file.
     info.size = path.stat().st_size
     try:
         with path.open("rb") as source:
@@ -137,6 +149,11 @@ def _add(tar: tarfile.TarFile, path: Path, name: str, digests: dict[str, str]) -
     except FileNotFoundError:
         return
     digests[name] = hashed.digest.hexdigest()
+
+
+def _digest_of(info: tarfile.TarInfo) -> str:
+    """Return the digest of a link, which is that of its target, or of a folder."""
+    return hashlib.sha256(info.linkname.encode(errors="surrogateescape")).hexdigest()
 
 
 class _Hashed:
@@ -159,6 +176,7 @@ def _unpack(source: BinaryIO, into: Path) -> tuple[dict[str, str], bytes]:
     """Return the digests of what was unpacked, and the manifest."""
     digests: dict[str, str] = {}
     manifest = b""
+    folders: list[tarfile.TarInfo] = []
     with tarfile.open(fileobj=source, mode="r|") as tar:
         for info in tar:
             if info.name == MANIFEST:
@@ -171,23 +189,37 @@ def _unpack(source: BinaryIO, into: Path) -> tuple[dict[str, str], bytes]:
                 raise BadBackupError(f"the backup holds a name that leads out of its folder: {info.name}")
             if info.isreg():
                 digests[info.name] = _extract(tar, info, into / path)
-            elif info.isdir() or info.issym():
-                (into / path).parent.mkdir(parents=True, exist_ok=True)
-                tar.extract(info, into, filter="tar", set_attrs=True)
+            elif info.issym():
+                (into / path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                (into / path).symlink_to(info.linkname)
+                _own(into / path, info)
+                digests[info.name] = _digest_of(info)
+            elif info.isdir():
+                (into / path).mkdir(mode=0o700, parents=True, exist_ok=True)
+                folders.append(info)
+                digests[info.name] = _digest_of(info)
+    for info in reversed(folders):  # When they are full: some may not be written to.
+        _own(into / info.name, info)
+        (into / info.name).chmod(info.mode & _MODE)
+        os.utime(into / info.name, (info.mtime, info.mtime))
     return digests, manifest
+
+
+def _own(path: Path, info: tarfile.TarInfo) -> None:
+    if os.getuid() == 0:
+        os.chown(path, info.uid, info.gid, follow_symlinks=False)
 
 
 def _extract(tar: tarfile.TarFile, info: tarfile.TarInfo, to: Path) -> str:
     to.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     source, digest = tar.extractfile(info), hashlib.sha256()
-    descriptor = os.open(to, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, info.mode & 0o777)
+    descriptor = os.open(to, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         while source and (data := source.read(_BLOCK)):
             digest.update(data)
             file.write(data)
-        file.flush()
-        if os.getuid() == 0:
-            os.fchown(descriptor, info.uid, info.gid)
+    _own(to, info)
+    to.chmod(info.mode & _MODE)
     os.utime(to, (info.mtime, info.mtime))
     return digest.hexdigest()
 
@@ -211,4 +243,33 @@ def _private(path: Path) -> Iterator[BinaryIO]:
     path.unlink(missing_ok=True)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     with os.fdopen(descriptor, "wb") as file:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield file
+
+
+@contextmanager
+def _scratch(folder: Path) -> Iterator[Path]:
+    _remove_left(folder, f"{_SCRATCH}*")
+    with tempfile.TemporaryDirectory(dir=folder, prefix=_SCRATCH) as scratch, _locked(Path(scratch)):
+        yield Path(scratch)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold a lock on something that nobody else has. Raises BlockingIOError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _remove_left(folder: Path, pattern: str) -> None:
+    """Remove what a process that was killed has left: nobody holds its lock any more."""
+    for path in folder.glob(pattern):
+        with suppress(OSError), _locked(path):
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()

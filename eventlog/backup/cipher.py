@@ -71,6 +71,8 @@ class DecryptingFile:
         self._file = file
         self._key = _derived(passphrase, file.read(_SALT_BYTES))
         self._ahead = file.read(_CHUNK + _TAG_BYTES)
+        if not self._ahead:  # Even nothing is one chunk.
+            raise PassphraseError("the backup was cut short after it was made")
         self._rest = b""
         self._number = 0
 

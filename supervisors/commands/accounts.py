@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 import trio
 
@@ -15,7 +16,7 @@ from domain.users.events import BudgetSet, PasswordChanged, Role, UserIdleChange
 from domain.users.passwords import check_password
 from domain.users.rules import display_name, normal_email, register, slug_base
 from eventlog.envelope import Origin, StreamAppend
-from eventlog.errors import StreamConflictError
+from eventlog.errors import ReadOnlyError, StreamConflictError
 from eventlog.log import EventLog
 from eventlog.vault import Vault
 from projections.sessions import Session
@@ -106,7 +107,8 @@ class Accounts:
         if user is None or not fits:
             raise Unauthenticated("The email address or the password is wrong.", code="bad_credentials")
         if self._hashing.is_outdated(user.password_hash):
-            await self._keep_password(user, password, Origin("system", "rehash"), rehashed=True)
+            with suppress(ReadOnlyError):  # Another time.
+                await self._keep_password(user, password, Origin("system", "rehash"), rehashed=True)
         return user
 
     async def change_password(self, user: User, current: str, new: str, session: Session, origin: Origin) -> None:

@@ -332,5 +332,6 @@ def test_the_folder_that_is_served_is_the_one_that_is_backed_up(tmp_path: Path) 
         assert [r["message"] for r in made] == ["backup_made"], made
         (path,) = backups.iterdir()
         other = Server(tmp_path / "other")
+        other.folder.mkdir()
         ok(other.cli("backup", "restore", str(path)))
         assert stored(other.data)[0] == stored(data)[0]

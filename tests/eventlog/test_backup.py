@@ -57,7 +57,7 @@ def _texts(folder: Path) -> list[str]:
 def test_a_backup_holds_the_log_the_vault_and_the_folders(files: Files) -> None:
     manifest = files.write()
     assert manifest.about == {"n": 1}
-    assert set(manifest.digests) == {"events.db", "vault.db", "users/ada/notes.txt"}
+    assert set(manifest.digests) == {"events.db", "vault.db", "users/ada", "users/ada/notes.txt"}
     into = _unpacked(files)
     assert _texts(into) == ["one", "two"]
     assert (into / "users" / "ada" / "notes.txt").read_text() == "from the agent"
@@ -145,14 +145,13 @@ def test_if_a_user_came_and_went_in_between_both_are_copied_again(
     files: Files, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The copied log knows that somebody came and not that they went: their key would be missed at a start."""
-    real_owners = snapshot._owners
+    real = snapshot._destroyed
     with closing(Vault(files.data, MASTER)) as vault:
 
-        def come(path: Path) -> frozenset[str]:
-            before = real_owners(path)
+        def come(path: Path) -> int:
+            before = real(path)
             if path == files.vault and not copied:
                 vault.create("eve")
-
             return before
 
         def go(_: Path, count: int) -> None:
@@ -161,7 +160,7 @@ def test_if_a_user_came_and_went_in_between_both_are_copied_again(
                 vault.destroy("eve")
 
         copied = _between(monkeypatch, go)
-        monkeypatch.setattr(snapshot, "_owners", come)
+        monkeypatch.setattr(snapshot, "_destroyed", come)
         files.write()
     assert copied == ["events.db", "vault.db"] * 2
 

@@ -3,12 +3,14 @@
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from random import Random
 
 import pytest
 import trio
 
+from agentstack.cli.compact import NEEDED
 from domain.catalogue import EVENT_TYPES
 from domain.runners.events import RunnerFailed, RunnerRequested
 from domain.users.events import UserDeleted
@@ -211,7 +213,7 @@ def test_read_models_after_forgetting_deleted_users_are_those_of_before(seed: in
         reader = Reader(path, mapper)
         before, after = Views(), Views()
         before.catch_up(reader)
-        compact(path, deleted, {})
+        compact(path, deleted, {}, needed=NEEDED)
         assert deleted
         assert reader.verify() == len(reader.events(Filter(), -1))
         after.catch_up(reader)
@@ -236,7 +238,7 @@ async def test_a_runner_that_had_failed_does_not_run_again_once_its_user_was_for
             await log.append(StreamAppend("runner:r", 0, events, "u"), origin=ORIGIN)
             await log.append(StreamAppend("user:u", 0, [UserDeleted(user_id="u")], "u"), origin=ORIGIN)
         vault.destroy("u")
-        await trio.to_thread.run_sync(compact, tmp_path / "events.db", ["u"], {})
+        await trio.to_thread.run_sync(partial(compact, tmp_path / "events.db", ["u"], {}, needed=NEEDED))
         reader, views = Reader(tmp_path / "events.db", EventMapper(EVENT_TYPES, vault)), Views()
         views.catch_up(reader)
         reader.close()
