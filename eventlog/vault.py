@@ -6,6 +6,7 @@ memory while the vault is open, so that sealing and opening touch no disk. What 
 
 import os
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -27,13 +28,14 @@ class Vault:
     """Open with `Vault(folder, master)`. `master` is any secret text with enough randomness in it.
 
     Raises WrongMasterKeyError when the vault was made with another one. `shared` says that another process makes
-    keys in it meanwhile: then a key that is not known is looked for in the file. `seal` and `unseal` may be called
-    from any thread; the other methods from one at a time.
+    keys in it meanwhile: then a key that is not known is looked for in the file. All methods may be called from
+    any thread.
     """
 
     def __init__(self, folder: Path, master: str, *, shared: bool = False) -> None:
         self.path = folder / FILE_NAME
         self._shared = shared
+        self._lock = threading.Lock()  # Over the connection.
         self.path.touch(0o600)  # Before SQLite opens it: the files that it puts beside it get the same mode.
         self.path.chmod(0o600)
         self._connection = sqlite3.connect(self.path, check_same_thread=False, isolation_level=None)
@@ -67,16 +69,18 @@ class Vault:
 
     def create(self, owner: str) -> None:
         """Give an owner a key, on disk before this returns. Does nothing when there is one."""
-        if owner in self._keys:
-            return
-        key = AESGCM.generate_key(bit_length=_KEY_BYTES * 8)
-        self._connection.execute("INSERT INTO keys VALUES (?,?)", (owner, self._wrap(self._master, owner, key)))
-        self._keys[owner] = AESGCM(key)
+        with self._lock:
+            if owner in self._keys:
+                return
+            key = AESGCM.generate_key(bit_length=_KEY_BYTES * 8)
+            row = (owner, self._wrap(self._master, owner, key))
+            self._connection.execute("INSERT INTO keys VALUES (?,?)", row)
+            self._keys[owner] = AESGCM(key)
 
     def destroy(self, owner: str) -> None:
         """Destroy an owner's key. What was sealed with it can never be read again. Does nothing twice."""
-        self._keys.pop(owner, None)
-        with transaction(self._connection):
+        with self._lock, transaction(self._connection):
+            self._keys.pop(owner, None)
             if self._connection.execute("DELETE FROM keys WHERE owner=?", (owner,)).rowcount:
                 # How many were destroyed: whoever copies the vault sees by it that one was meanwhile.
                 count = self._connection.execute("PRAGMA user_version").fetchone()[0]
@@ -85,14 +89,15 @@ class Vault:
     def rotate(self, master: str) -> int:
         """Wrap every key with another master key, all or nothing; return how many there are."""
         fresh = AESGCM(_derived(master))
-        with transaction(self._connection):
-            rows = list(self._rows())
-            for owner, wrapped in rows:
-                key = self._unwrap(owner, wrapped)
-                again = self._wrap(fresh, owner, key)
-                self._connection.execute("UPDATE keys SET wrapped=? WHERE owner=?", (again, owner))
-            self._connection.execute("UPDATE checked SET value=?", (_encrypt(fresh, _CHECK_TEXT, _CHECK),))
-        self._master = fresh
+        with self._lock:
+            with transaction(self._connection):
+                rows = list(self._rows())
+                for owner, wrapped in rows:
+                    key = self._unwrap(owner, wrapped)
+                    again = self._wrap(fresh, owner, key)
+                    self._connection.execute("UPDATE keys SET wrapped=? WHERE owner=?", (again, owner))
+                self._connection.execute("UPDATE checked SET value=?", (_encrypt(fresh, _CHECK_TEXT, _CHECK),))
+            self._master = fresh
         return len(rows)
 
     def seal(self, owner: str, text: bytes, place: bytes) -> bytes:
@@ -120,10 +125,11 @@ class Vault:
     def _made_elsewhere(self, owner: str) -> AESGCM | None:
         if not self._shared:
             return None
-        row = self._connection.execute("SELECT wrapped FROM keys WHERE owner=?", (owner,)).fetchone()
-        if row:
-            self._keys[owner] = AESGCM(self._unwrap(owner, row[0]))
-        return self._keys.get(owner)
+        with self._lock:
+            row = self._connection.execute("SELECT wrapped FROM keys WHERE owner=?", (owner,)).fetchone()
+            if row:
+                self._keys[owner] = AESGCM(self._unwrap(owner, row[0]))
+            return self._keys.get(owner)
 
     def _prepare(self) -> None:
         """Make the tables with the first master key, or check that this is the one they were made with."""

@@ -207,6 +207,12 @@ class Script:
         await self._wire.stream.send_all((self._folder / name).read_bytes())
         raise GoneError
 
+    async def do_raw_and_stay(self, name: str) -> None:
+        """Answer with the bytes of a file in the folder, and hang up when the client does, or asks again."""
+        await self._wire.stream.send_all((self._folder / name).read_bytes())
+        await self._wire.stream.receive_some()
+        raise GoneError
+
     async def do_print(self, *words: str) -> None:
         """Print these words, variables filled in, and answer."""
         sys.stdout.write(os.path.expandvars(" ".join(words)) + "\n")

@@ -145,8 +145,8 @@ def test_turns_with_such_answers_fail_in_words(user: Person, gates: Gates) -> No
 def test_more_than_promised_is_not_taken_for_the_next_answer(user: Person, gates: Gates) -> None:
     smuggled = b'HTTP/1.1 200 OK\r\ncontent-length: 11\r\n\r\n{"evil": 1}'
     gates.folder.joinpath("more").write_bytes(HEAD + b"content-length: 2\r\n\r\n{}" + smuggled)
-    for _ in range(5):
-        assert user.chat("raw more").text == "{}"
+    for number in range(6):
+        assert user.chat("raw_and_stay more" if number % 2 else "raw more").text == "{}"
         assert "evil" not in user.chat("say hello").text
 
 

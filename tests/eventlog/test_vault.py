@@ -3,6 +3,7 @@
 import sqlite3
 import stat
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -101,6 +102,18 @@ def test_a_key_that_is_made_anew_does_not_read_what_was_sealed_with_the_old_one(
     vault.create("ada")
     with pytest.raises(BrokenSealError):
         vault.unseal("ada", sealed, PLACE)
+
+
+def test_many_threads_make_and_destroy_keys_at_once(vault: Vault, tmp_path: Path) -> None:
+    def make_and_destroy(number: int) -> None:
+        vault.create(f"kept {number}")
+        vault.create(f"gone {number}")
+        vault.destroy(f"gone {number}")
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(make_and_destroy, range(40)))
+    kept = {"ada", "bob", *(f"kept {number}" for number in range(40))}
+    assert vault.owners == kept == _wrapped(tmp_path).keys()
 
 
 @pytest.mark.parametrize("closed_first", [False, True])

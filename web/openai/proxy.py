@@ -27,7 +27,7 @@ from web.openai.errors import described, error_body
 from web.openai.headers import HeaderList, to_client, to_runner
 from web.openai.models import model_info, model_list
 from web.openai.routing import Destination, destination
-from web.openai.upstream import HookedStream, connection_pool
+from web.openai.upstream import ConnectionPool, HookedStream
 from web.openai.usage import AnswerTail
 from web.problems import LOG_REFUSED
 from web.services import Services
@@ -120,7 +120,7 @@ class OpenAISurface:
     def __init__(self, services: Services, guard: Guard) -> None:
         self._services = services
         self._guard = guard
-        self._pool = connection_pool()
+        self._pool = ConnectionPool()
         self._open = 0
         self._quiet = trio.lowlevel.ParkingLot()
 

@@ -12,6 +12,8 @@ import trio
 
 Hook = Callable[[], Awaitable[None]]
 
+_KEPT_SECONDS = 60.0
+
 
 # The methods below have the library's signatures, timeouts included (ASYNC109).
 
@@ -65,11 +67,27 @@ class HookedBackend(httpcore2.AsyncNetworkBackend):
         await trio.sleep(seconds)
 
 
-def connection_pool() -> httpcore2.AsyncConnectionPool:
-    """Return a pool without a limit of its own: every stream needs a connection, and leases bound the rest."""
-    return httpcore2.AsyncConnectionPool(
-        max_connections=None,
-        max_keepalive_connections=100,
-        keepalive_expiry=60,
-        network_backend=HookedBackend(),
-    )
+class Connection(httpcore2.AsyncHTTPConnection):
+    """A connection that is not used again when a runner sent more than the answer it had promised.
+
+    The library would take what is left over for the answer to the next request.
+    """
+
+    def has_expired(self) -> bool:
+        """Return whether the pool has to close this connection, which is idle."""
+        http11 = self._connection  # Neither name is public; a test shows that they still mean this.
+        return super().has_expired() or (
+            isinstance(http11, httpcore2.AsyncHTTP11Connection) and bool(http11._h11_state.trailing_data[0])
+        )
+
+
+class ConnectionPool(httpcore2.AsyncConnectionPool):
+    """Connections to runners, without a limit: every stream needs one, and leases bound the rest."""
+
+    def __init__(self) -> None:
+        self._backend = HookedBackend()
+        super().__init__(max_connections=None, max_keepalive_connections=100, keepalive_expiry=_KEPT_SECONDS)
+
+    def create_connection(self, origin: httpcore2.Origin) -> Connection:
+        """Return a connection to be made."""
+        return Connection(origin, keepalive_expiry=_KEPT_SECONDS, network_backend=self._backend)
