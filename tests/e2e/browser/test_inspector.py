@@ -162,12 +162,14 @@ def test_the_timeline_counts_by_type_and_a_click_looks_closer(server: Server, ne
     assert sum("uplot" in url for url in fetched) == 2
     expect(page.get_by_role("list", name="Types in this span")).to_contain_text("session.opened")
 
-    box = chart.locator(".u-over").bounding_box()
+    drawn = chart.locator(".u-over").element_handle()
+    box = drawn.bounding_box()
     assert box
     page.mouse.click(box["x"] + box["width"] - 3, box["y"] + 20)
     expect(page).to_have_url(re.compile(r"since=\d+&until=\d+$"))
     expect(page.get_by_role("heading", name="Over time")).to_be_visible()
     expect(page.get_by_label("To", exact=True)).not_to_have_value("")
+    drawn.wait_for_element_state("hidden")  # Another is drawn in its place.
     expect(chart.locator("canvas")).to_be_visible()
     first, box = page.url, chart.locator(".u-over").bounding_box()
     assert box
