@@ -9,7 +9,7 @@ run: setup ## Start the server with the demo agent and print its address
 	$(BIN)/agentstack serve
 
 test: setup ## Run the tests that need nothing but Python and Node
-	$(BIN)/pytest -m "not agents and not browser and not docker and not slow"
+	$(BIN)/pytest -n auto --dist loadfile -m "not agents and not browser and not docker and not slow"
 
 setup: $(VENV)/.done web/static/vendor/.done
 

@@ -77,7 +77,7 @@ class Connection(httpcore2.AsyncHTTPConnection):
         """Return whether the pool has to close this connection, which is idle."""
         http11 = self._connection  # Neither name is public; a test shows that they still mean this.
         return super().has_expired() or (
-            isinstance(http11, httpcore2.AsyncHTTP11Connection) and bool(http11._h11_state.trailing_data[0])
+            isinstance(http11, httpcore2.AsyncHTTP11Connection) and bool(http11._h11_state.trailing_data[0])  # noqa: SLF001
         )
 
 
