@@ -159,6 +159,7 @@ async def open_stack(settings: Settings, *, read_only: bool = False) -> AsyncIte
         conversations = ConversationCommands(log, views)
         search = Search(views, conversations.state)
         log.listen(search.follow)
+        nursery.start_soon(search.keep_small)
         prepull = Prepull(engines.docker.images)
         pool = RunnerPool(house, nursery)
         usage = UsageMeter(log, views)
@@ -219,7 +220,7 @@ async def open_stack(settings: Settings, *, read_only: bool = False) -> AsyncIte
             lifecycle=Lifecycle(),
             prepull=prepull.status,
         )
-        guard = Guard(web_settings, views, usage)
+        guard = Guard(web_settings, views, usage, deletion.leaving)
         if read_only:
             pool.refuse(str(ReadOnlyError()).capitalize() + ".", code="read_only")
         stack = Stack(settings, services, vault, guard, OpenAISurface(services, guard), prepull)

@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from domain.errors import DomainError
 from domain.users.passwords import check_password
 from domain.users.rules import normal_email
+from eventlog.vault import FILE_NAME as VAULT
 from supervisors.engines.docker.networks import PREFIX_LENGTH
 
 HOW_TO_MAKE_ONE = 'python3 -c "import secrets; print(secrets.token_urlsafe(48))"'
@@ -289,6 +290,12 @@ def master_key(settings: Settings, folder: Path) -> str:
         return settings.agent_stack_master_key
     if settings.agent_stack_master_key_file:
         return read_key_file(settings.agent_stack_master_key_file, "AGENT_STACK_MASTER_KEY_FILE")
+    if (folder / VAULT).exists() and not (folder / "secrets" / MASTER).exists():
+        raise SettingsError(
+            f"The keys in {folder / VAULT} need the master key, which is not in the data folder: set "
+            "AGENT_STACK_MASTER_KEY or AGENT_STACK_MASTER_KEY_FILE as for the server, or restore secrets/master "
+            "from a backup."
+        )
     return kept_secret(folder, MASTER)
 
 

@@ -13,7 +13,7 @@ from typing import Any, cast
 import orjson
 from eventsourcing.persistence import Mapper, StoredEvent, Transcoder
 from eventsourcing.utils import TopicError, register_topic, resolve_topic
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from eventlog.envelope import ERASED, LoggableEvent, Origin, Recorded, StoredRecord
 from eventlog.errors import BrokenSealError, UnknownEventError
@@ -204,9 +204,12 @@ _UNREADABLE = (TopicError, ValueError, TypeError, KeyError, AttributeError, Brok
 
 
 def _unknown(stored: StoredRecord, error: Exception) -> UnknownEventError:
+    told = type(error).__name__
+    if isinstance(error, ValidationError):  # Where it is and of what kind, but not the values: they may be secret.
+        told = ", ".join(f"{'.'.join(map(str, e['loc']))}: {e['type']}" for e in error.errors())
     return UnknownEventError(
         f"the event at position {stored.position} ({stored.topic}) cannot be read by this version of "
-        f"agent-stack; was the data folder written by a newer one? ({error!r})"
+        f"agent-stack; was the data folder written by a newer one? ({told})"
     )
 
 

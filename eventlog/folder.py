@@ -2,6 +2,8 @@
 
 import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from eventlog.errors import DataFolderInUseError, UnsafeFileSystemError
@@ -60,3 +62,32 @@ class FolderLock:
     def close(self) -> None:
         """Let another process have the folder."""
         os.close(self._file)
+
+
+@contextmanager
+def keeping_secrets(folder: Path) -> Iterator[None]:
+    """While this lasts, the vault and the master key kept beside it belong together. For any number at once."""
+    with _locked_folder(folder, fcntl.LOCK_SH, "Its master key is being changed"):
+        yield
+
+
+@contextmanager
+def changing_secrets(folder: Path) -> Iterator[None]:
+    """The vault or the master key is being changed, and nobody copies the two."""
+    with _locked_folder(folder, fcntl.LOCK_EX, "A backup of it is being made"):
+        yield
+
+
+@contextmanager
+def _locked_folder(folder: Path, kind: int, otherwise: str) -> Iterator[None]:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        try:
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise DataFolderInUseError(
+                f"The data folder {folder} is in use. {otherwise}: try again when that is done."
+            ) from None
+        yield
+    finally:
+        os.close(descriptor)

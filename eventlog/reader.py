@@ -132,6 +132,11 @@ class Reader:
                 "GROUP BY topic ORDER BY size DESC"
             ).fetchall()
 
+    def emptied(self) -> int:
+        """Return of how many events the payload was blanked. Reads the whole log."""
+        with self._connection() as c:
+            return int(c.execute("SELECT COUNT(*) FROM stored_events WHERE state = x''").fetchone()[0])
+
     def types(self) -> list[str]:
         """Return the types of which there are events."""
         with self._connection() as c:
@@ -262,19 +267,20 @@ def _walk(
         "ORDER BY last_position",
         (last,),
     )
-    for last_position, first, at, expected in rows:
-        if first != last + 1:
-            raise BrokenChainError(last + 1, "a commit is missing")
-        found = c.execute(_SELECT + "WHERE position BETWEEN ? AND ? ORDER BY position", (first, last_position))
-        records = [StoredRecord._make(r) for r in found]
-        chain.check(previous, records, expected, first, last_position)
-        if records[0].at != at:
-            raise BrokenChainError(first, "the commit's time does not match its events")
-        if last // BATCH != last_position // BATCH:
-            on_progress(last_position)
-        previous, last = expected, last_position
-        if until is not None and last >= until:
-            break
+    try:
+        for last_position, first, at, expected in rows:
+            if first != last + 1:
+                raise BrokenChainError(last + 1, "a commit is missing")
+            found = c.execute(_SELECT + "WHERE position BETWEEN ? AND ? ORDER BY position", (first, last_position))
+            if chain.check(previous, map(StoredRecord._make, found), expected, first, last_position) != at:
+                raise BrokenChainError(first, "the commit's time does not match its events")
+            if last // BATCH != last_position // BATCH:
+                on_progress(last_position)
+            previous, last = expected, last_position
+            if until is not None and last >= until:
+                break
+    except sqlite3.DatabaseError as error:
+        raise BrokenChainError(last + 1, f"the file is damaged: {error}") from error
     return last
 
 

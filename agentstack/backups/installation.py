@@ -1,7 +1,6 @@
 """What a backup of an installation holds, and putting one back. All of it blocks."""
 
 import shutil
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -10,16 +9,17 @@ from agentstack import __version__
 from agentstack.settings import MASTER, Settings
 from agentstack.vaults import is_kept_here
 from domain.catalogue import EVENT_TYPES
-from eventlog.backup.archive import Contents, Manifest, read_backup, write_backup
+from eventlog.backup.archive import Contents, Manifest, read_backup, scratch_folder, write_backup
 from eventlog.codec import EventMapper
 from eventlog.errors import EventLogError
+from eventlog.folder import keeping_secrets
 from eventlog.log import FILE_NAME as LOG
 from eventlog.reader import Reader
 from eventlog.vault import FILE_NAME as VAULT
 from eventlog.vault import Vault
 
 SECRETS, HOMES = "secrets", "users"
-_RESTORING = ".restoring"
+_RESTORING, _VERIFYING = ".restoring", ".agent-stack-verify-"
 
 
 class NotEmptyError(EventLogError):
@@ -40,20 +40,21 @@ def create(folder: Path, to: Path, *, passphrase: str, homes: bool) -> Manifest:
         }
     finally:
         reader.close()
-    both = {SECRETS: folder / SECRETS, **({HOMES: folder / HOMES} if homes else {})}
+    agents_files = {HOMES: folder / HOMES} if (folder / HOMES).is_dir() else {}
     contents = Contents(
         log=folder / LOG,
         vault=folder / VAULT,
-        folders={name: path for name, path in both.items() if path.is_dir()},
-        listed={} if homes or not (folder / HOMES).is_dir() else {HOMES: folder / HOMES},
+        folders={SECRETS: folder / SECRETS} if (folder / SECRETS).is_dir() else {},
+        foreign=agents_files if homes else {},
+        listed={} if homes else agents_files,
     )
-    return write_backup(to, contents, about, passphrase)
+    with keeping_secrets(folder):
+        return write_backup(to, contents, about, passphrase)
 
 
 def check(backup: Path, settings: Settings, *, passphrase: str) -> dict[str, Any]:
     """Unpack a backup beside itself, verify it in every respect, and return what it says of itself."""
-    with tempfile.TemporaryDirectory(dir=backup.parent, prefix=".verify-") as scratch:
-        into = Path(scratch)
+    with scratch_folder(backup.parent, _VERIFYING) as into:
         manifest = read_backup(backup, into, passphrase)
         return {**manifest.about, **_verified(into, settings), "files": len(manifest.digests)}
 

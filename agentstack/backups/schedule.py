@@ -6,6 +6,7 @@ import sys
 import time
 from pathlib import Path
 
+import orjson
 import structlog
 import trio
 
@@ -14,6 +15,8 @@ from agentstack.settings import Settings
 PREFIX, SUFFIX = "agent-stack-", ".backup"
 _NAME = re.compile(rf"{PREFIX}\d{{8}}T\d{{6}}Z{re.escape(SUFFIX)}")
 _CHECK_SECONDS = 60.0
+_RETRY_SECONDS = 900.0
+"""After a failure: each attempt copies the whole log."""
 _TAIL = 500
 
 _logger = structlog.get_logger("backup")
@@ -26,8 +29,10 @@ async def keep_backups(settings: Settings) -> None:
         return
     while True:
         if _age(folder) >= settings.backup_every_hours * 3600:
-            await _make(folder, settings.stack_data_root)
-            remove_old(folder, settings.backup_keep)
+            if await _make(folder, settings.stack_data_root):
+                remove_old(folder, settings.backup_keep)
+            else:
+                await trio.sleep(_RETRY_SECONDS)
         await trio.sleep(_CHECK_SECONDS)
 
 
@@ -47,9 +52,10 @@ def _age(folder: Path) -> float:
     return time.time() - newest[0].stat().st_mtime if newest else float("inf")
 
 
-async def _make(folder: Path, data: Path) -> None:
+async def _make(folder: Path, data: Path) -> bool:
+    """Make a backup and tell whether that went well."""
     path = folder / time.strftime(f"{PREFIX}%Y%m%dT%H%M%SZ{SUFFIX}", time.gmtime())
-    command = [sys.executable, "-m", "agentstack", "backup", "create", str(path), "--gently"]
+    command = [sys.executable, "-m", "agentstack", "backup", "create", str(path), "--gently", "--json"]
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         environment = {**os.environ, "STACK_DATA_ROOT": str(data)}  # It may have been named on the command line.
@@ -58,8 +64,10 @@ async def _make(folder: Path, data: Path) -> None:
         )
     except OSError as error:
         _logger.error("backup_failed", path=str(path), error=str(error))  # noqa: TRY400 - the message says it all
-        return
+        return False
     if done.returncode:
         _logger.error("backup_failed", path=str(path), error=done.stderr.decode(errors="replace")[-_TAIL:].strip())
-    else:
-        _logger.info("backup_made", path=str(path), bytes=path.stat().st_size)
+        return False
+    told = orjson.loads(done.stdout)
+    _logger.info("backup_made", path=str(path), bytes=told["bytes"], left_out=len(told["left_out"]))
+    return True

@@ -1,8 +1,10 @@
 """The command line: `agentstack`, also installed as `agent-stack`."""
 
+import sqlite3
 import sys
 
 import click
+from eventsourcing.persistence import PersistenceError
 
 from agentstack import __version__
 from agentstack.cli.audit import audit
@@ -50,6 +52,12 @@ cli.add_command(vault)
 cli.add_command(import_command)
 
 
+_UNUSABLE = frozenset(
+    {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL}
+    | {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}
+)
+
+
 def main() -> None:
     """Run the command line; an error that a person can mend is one message, not a traceback."""
     try:
@@ -69,6 +77,14 @@ def _mendable(error: BaseException) -> str | None:
         return inner.pop() if len(inner) == 1 else None
     if isinstance(error, SettingsError | BackendsFileError | EventLogError | DomainError):
         return str(error)
+    if isinstance(error, PersistenceError) and error.__cause__ is not None:
+        return _mendable(error.__cause__)
+    if isinstance(error, sqlite3.DatabaseError) and getattr(error, "sqlite_errorcode", 0) & 0xFF in _UNUSABLE:
+        return (
+            f"A database in the data folder cannot be used: {error}. If there is room on the disk, it was damaged: "
+            "read models are made anew by `agentstack projections rebuild`; for the log or the vault, restore a "
+            "backup (agentstack backup restore) into an empty folder."
+        )
     if isinstance(error, OSError) and error.errno is not None and not isinstance(error, BrokenPipeError):
         return f"{error.strerror}: {error.filename}" if error.filename else str(error.strerror)
     return None

@@ -1,5 +1,6 @@
 """`agentstack audit`: proof that nobody has changed the log. Works beside a running server."""
 
+import sqlite3
 from pathlib import Path
 
 import click
@@ -7,7 +8,7 @@ import orjson
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
 from agentstack.checkpoints import signer
-from agentstack.cli.folder import as_json, console, data_folder, open_reader
+from agentstack.cli.folder import as_json, console, data_folder, open_without_keys
 from eventlog.checkpoint import Checkpoint, read_note
 from eventlog.errors import BrokenChainError
 
@@ -30,7 +31,7 @@ def audit() -> None:
 def verify(against: Path | None, key: str | None, json_: bool) -> None:
     """Check the whole hash chain. Exits with 1, and names the first bad position, when it does not hold."""
     folder = data_folder()
-    reader = open_reader(folder)
+    reader = open_without_keys(folder)
     checkpoint: Checkpoint | None = None
     if against:
         note = against.read_text(encoding="utf-8", errors="replace")
@@ -43,17 +44,27 @@ def verify(against: Path | None, key: str | None, json_: bool) -> None:
         ) as bar:
             task = bar.add_task("", total=reader.head().position)
             count = reader.verify(on_progress=lambda position: bar.update(task, completed=position))
-    except BrokenChainError as error:
+        head, emptied = reader.head(), reader.emptied()
+    except (BrokenChainError, sqlite3.DatabaseError) as error:
         if json_:
-            click.echo(orjson.dumps({"ok": False, "position": error.position, "problem": str(error)}))
+            position = error.position if isinstance(error, BrokenChainError) else 0
+            click.echo(orjson.dumps({"ok": False, "position": position, "problem": str(error)}))
             raise SystemExit(1) from None
         raise
-    head = reader.head()
     if json_:
-        told = {"ok": True, "events": count, "head": head.hash.hex(), "against": checkpoint and checkpoint.position}
+        against_position = checkpoint and checkpoint.position
+        told = {
+            "ok": True,
+            "events": count,
+            "emptied": emptied,
+            "head": head.hash.hex(),
+            "against": against_position,
+        }
         click.echo(orjson.dumps(told))
         return
     console.print(f"The log verifies: {count} events, head {head.hash.hex()[:16]}.")
+    if emptied:
+        console.print(f"Of {emptied} of them the contents are gone, as after `agentstack compact`.")
     if checkpoint:
         console.print(f"Nothing up to position {checkpoint.position}, where the checkpoint was made, has changed.")
 
@@ -62,7 +73,7 @@ def verify(against: Path | None, key: str | None, json_: bool) -> None:
 def head() -> None:
     """Print a signed checkpoint of the log. Keep it elsewhere: `audit verify --against` compares with it."""
     folder = data_folder()
-    reader = open_reader(folder)
+    reader = open_without_keys(folder)
     click.echo(signer(folder, reader).note(reader.head()), nl=False)
 
 
@@ -70,4 +81,4 @@ def head() -> None:
 def show_key() -> None:
     """Print the verifier key, with which anybody can check the signature of a checkpoint."""
     folder = data_folder()
-    click.echo(signer(folder, open_reader(folder)).verifier_key)
+    click.echo(signer(folder, open_without_keys(folder)).verifier_key)

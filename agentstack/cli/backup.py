@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 import orjson
+from rich.markup import escape
 
 from agentstack.backups import installation
 from agentstack.cli.folder import as_json, console, data_folder
@@ -39,12 +40,17 @@ def create(file: Path, passphrase_file: Path | None, homes: bool, gently: bool, 
         os.nice(19)
     passphrase = _read(settings, passphrase_file)
     manifest = installation.create(folder, file.absolute(), passphrase=passphrase, homes=homes)
-    told = {**manifest.about, "files": len(manifest.digests), "bytes": file.stat().st_size}
-    if not json_:
-        about = "encrypted" if passphrase else "NOT encrypted: it holds the keys to everything"
-        console.print(f"{file}: {told['bytes'] / 1e6:.1f} MB, up to position {told['position']}, {about}.")
+    left_out = [os.fsencode(name).decode(errors="replace") for name in manifest.left_out]
+    size = file.stat().st_size
+    told = {**manifest.about, "files": len(manifest.digests), "left_out": left_out, "bytes": size}
+    if json_:
+        click.echo(orjson.dumps(told))
         return
-    click.echo(orjson.dumps(told))
+    about = "encrypted" if passphrase else "NOT encrypted: it holds the keys to everything"
+    console.print(f"{file}: {size / 1e6:.1f} MB, up to position {told['position']}, {about}.")
+    if left_out:
+        told_first = f"since agent-stack may not read them; the first: {escape(left_out[0])}"
+        console.print(f"[yellow]{len(left_out)} left out[/], {told_first}")
 
 
 @backup.command()

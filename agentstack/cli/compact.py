@@ -42,8 +42,11 @@ def compact_command(usage_days: int, session_days: int, dry_run: bool, json_: bo
     folder = data_folder(settings)
     lock = FolderLock(folder)
     try:
-        reader = open_reader(folder)
-        deleted = [r.event.user_id for r in reader.events(Filter(types=(UserDeleted.TOPIC,)), -1)]
+        vault = open_own_vault(settings, folder)
+        reader = open_reader(folder, vault)
+        reader.verify()  # What is blanked afterwards cannot be compared with its digest any more.
+        # Whoever still has a key: a crash cut their deletion short, and the next start finishes it.
+        gone = {r.event.user_id for r in reader.events(Filter(types=(UserDeleted.TOPIC,)), -1)} - vault.owners
         now = time.time()
         # A sign-in that is still good must stay known.
         sessions = now - max(session_days * _DAY, settings.jwt_ttl_seconds)
@@ -53,14 +56,13 @@ def compact_command(usage_days: int, session_days: int, dry_run: bool, json_: bo
             SessionRevoked.TOPIC: round(sessions * 1e6),
         }
         reader.close()
-        done = compact(folder / FILE_NAME, deleted, old, needed=NEEDED, dry_run=dry_run)
+        done = compact(folder / FILE_NAME, gone, old, needed=NEEDED, dry_run=dry_run)
         if not dry_run:
-            vault = open_own_vault(settings, folder)
             reader = open_reader(folder, vault)
             rebuild(folder, reader, vault=vault)
             reader.verify()
             reader.close()
-            vault.close()
+        vault.close()
     finally:
         lock.close()
     if json_:

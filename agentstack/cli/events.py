@@ -21,6 +21,8 @@ from eventlog.reader import Reader
 from projections.views import Views
 
 _POLL_SECONDS = 0.5
+_MOST = 2**63 - 1
+"""SQLite's largest integer."""
 
 
 @click.group()
@@ -35,7 +37,7 @@ def _filtered(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--since", help="Only from this time on, for example 2026-11-25T14:30 (UTC)."),
         click.option("--correlation", help="Only of this request or job."),
         click.option("--user", help="Only about or by this user: an id or an address."),
-        click.option("--after", default=0, help="Only positions after this one."),
+        click.option("--after", default=0, type=click.IntRange(0, _MOST), help="Only positions after this one."),
         click.option("--type", "types", multiple=True, help="Only this type, such as runner.failed. Repeatable."),
         click.option("--prefix", help="Only streams that begin so, for example conversation:"),
         click.option("--stream", help="Only this stream, for example user:01h..."),
@@ -92,14 +94,20 @@ def export(**given: Any) -> None:
 
 @events.command()
 @click.option("--type", "types", multiple=True, help="Only this type. Repeatable.")
-@click.option("--lines", default=10, show_default=True, help="How many earlier events to begin with.")
+@click.option(
+    "--lines",
+    default=10,
+    show_default=True,
+    type=click.IntRange(0, 10_000),
+    help="How many earlier events to begin with.",
+)
 @as_json
 def tail(types: tuple[str, ...], lines: int, json_: bool) -> None:
     """Follow the log, until Ctrl-C."""
     reader = open_reader()
-    earlier = reader.events(Filter(types=types, newest_first=True), lines) if lines else []
+    position = reader.head().position
+    earlier = reader.events(Filter(until=position, types=types, newest_first=True), lines) if lines else []
     _print(earlier[::-1], json_)
-    position = max([reader.head().position, *(r.position for r in earlier)])
     while True:
         time.sleep(_POLL_SECONDS)
         found = reader.events(Filter(after=position, types=types))
@@ -109,7 +117,7 @@ def tail(types: tuple[str, ...], lines: int, json_: bool) -> None:
 
 
 @events.command()
-@click.argument("position", type=click.IntRange(1))
+@click.argument("position", type=click.IntRange(1, _MOST))
 def show(position: int) -> None:
     """Show one event in full."""
     found = open_reader().events(Filter(after=position - 1, until=position))

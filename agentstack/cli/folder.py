@@ -27,6 +27,11 @@ def data_folder(settings: Settings | None = None) -> Path:
     return folder
 
 
+def open_without_keys(folder: Path) -> Reader:
+    """Return a reader of the log that shows what is encrypted as erased: verifying needs no key."""
+    return Reader(folder / FILE_NAME, EventMapper(EVENT_TYPES))
+
+
 def open_reader(folder: Path | None = None, vault: Vault | None = None) -> Reader:
     """Return a reader of the log, which may be in use by a running server. Without a vault, it opens that too."""
     settings = load_settings()

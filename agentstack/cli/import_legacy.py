@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 import orjson
 import trio
+from rich.markup import escape
 from rich.table import Table
 
 from agentstack.cli.folder import as_json, console
@@ -36,7 +37,7 @@ def import_command(database: Path, users_root: Path | None, dry_run: bool, json_
         click.echo(orjson.dumps(asdict(report)))
     else:
         _print(report, dry_run=dry_run)
-    if report.problems and report.done != "already":
+    if report.homes or (report.problems and report.done != "already"):
         raise SystemExit(1)
 
 
@@ -48,14 +49,16 @@ def _print(report: Report, *, dry_run: bool) -> None:
         table.add_row(name, str(count), "no: the earlier router's own" if name == "runners" else "no: not here yet")
     console.print(table)
     for old, new in report.slugs.items():
-        console.print(f"The short name {old} becomes {new}, since it could be taken for another agent's.")
+        console.print(f"The short name {escape(old)} becomes {new}, since it could be taken for another agent's.")
     for line in report.homes:
-        console.print(f"[yellow]Not copied:[/] {line}")
+        console.print(f"[yellow]Not copied:[/] {escape(line)}", soft_wrap=True)
+    if report.homes:
+        console.print("No part of these homes is there. Mend what is told, and import again: that copies them.")
     if report.done == "already":
         console.print("This was brought in before: nothing was changed.")
     elif report.problems:
         for problem in report.problems:
-            console.print(f"[red]-[/] {problem}")
+            console.print(f"[red]-[/] {escape(problem)}")
         console.print(f"{len(report.problems)} problem(s): nothing was brought in.")
     elif dry_run:
         console.print(f"It can be brought in, as {report.events} events. Nothing was changed.")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 import orjson
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
 
 from agentstack.cli.folder import as_json, console, data_folder, open_reader
@@ -52,6 +53,11 @@ def replay(moment: str | None, out: Path | None, diff: tuple[str, str] | None, j
         click.echo(orjson.dumps({"position": last, "rows": rows, "folder": str(out)}))
     else:
         console.print(f"{out} holds everything as it was at position {last} ({rows} rows).")
+        if last < position:
+            console.print(
+                f"The events from {last + 1} on were appended at once, the one at {position} among them: there are "
+                "all of them or none. `agentstack replay --diff` looks between them."
+            )
         console.print(f"Look at it: agentstack serve --read-only --data {out}")
 
 
@@ -67,10 +73,10 @@ def _print(found: dict[str, list[Difference]], reader: Reader, json_: bool) -> N
         console.print("Nothing changed.")
     for user_id in sorted(found):
         user = views.users.find(user_id)
-        console.print(f"\n[bold]{user.email if user else user_id or 'nobody in particular'}[/]")
+        console.print(f"\n[bold]{escape(user.email) if user else user_id or 'nobody in particular'}[/]")
         for one in found[user_id]:
             mark = {"added": "[green]+[/]", "removed": "[red]-[/]", "changed": "[yellow]~[/]"}[one.what]
-            console.print(f"  {mark} {one.table} {one.key}", highlight=False)
+            console.print(f"  {mark} {one.table} {escape(one.key)}", highlight=False)
             for name, value in one.fields.items():
                 shown = f"{value[0]!r} -> {value[1]!r}" if one.what == "changed" else repr(value)
                 console.print(f"      {name}: {shown}", highlight=False, markup=False)

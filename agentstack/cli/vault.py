@@ -1,6 +1,7 @@
 """`agentstack vault`: the keys with which what users write is encrypted."""
 
 import secrets
+from contextlib import closing
 from pathlib import Path
 
 import click
@@ -8,7 +9,7 @@ import click
 from agentstack.cli.folder import console, data_folder
 from agentstack.settings import Settings, load_settings, read_key_file
 from agentstack.vaults import is_kept_here, kept_key, next_key, open_own_vault, write_key
-from eventlog.folder import FolderLock
+from eventlog.folder import FolderLock, changing_secrets
 
 
 @click.group()
@@ -44,8 +45,7 @@ def rotate(new_key_file: Path | None) -> None:
             "Your master key is in the environment or in a file of yours: put the new one into another file, and "
             "name it with --new-key-file. Afterwards set it in the place of the old one."
         )
-    lock = FolderLock(folder)
-    try:
+    with closing(FolderLock(folder)), changing_secrets(folder):
         fresh = read_key_file(new_key_file, "--new-key-file") if new_key_file else secrets.token_urlsafe(48)
         opened = open_own_vault(settings, folder)
         try:
@@ -56,8 +56,6 @@ def rotate(new_key_file: Path | None) -> None:
             opened.close()
         if here:
             next_key(folder).replace(kept_key(folder))
-    finally:
-        lock.close()
     console.print(f"{count} keys are wrapped with the new master key.")
     if not here:
         console.print("Set it in the place of the old one before the next start.")

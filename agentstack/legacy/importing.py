@@ -1,7 +1,9 @@
 """Appending what the earlier agent-stack knew: all of it in one commit, or nothing."""
 
 import hashlib
+import os
 import shutil
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -54,8 +56,13 @@ async def import_legacy(settings: Settings, database: Path, users_root: Path | N
         copy = partial(_copy_homes, legacy, slugs, users_root, homes) if users_root else list
         done = await stack.services.log.read_stream(STREAM)
         if done:
+            if done[0].event.digest != digest:
+                raise ImportRefusedError(
+                    f"Another database than {database} was brought in before, and there is room for one. To start "
+                    "over with this one, import it into an empty data folder."
+                )
             report.done = "already"
-            if done[0].event.digest == digest and not dry_run:
+            if not dry_run:
                 report.homes = await trio.to_thread.run_sync(copy)
             return report
         if dry_run or legacy.problems:
@@ -88,7 +95,7 @@ async def _append(stack: Stack, legacy: Legacy, appends: list[StreamAppend], dig
 def _copy_homes(legacy: Legacy, slugs: dict[str, str], source: Path, to: Path) -> list[str]:
     """Copy the homes that are there, links as links; return those that could not be copied.
 
-    A home appears when it is whole: an attempt that was cut short left it beside.
+    A home appears when it is whole: an attempt that failed, or was cut short, is made anew by the next import.
     """
     failed = []
     to.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -101,14 +108,20 @@ def _copy_homes(legacy: Legacy, slugs: dict[str, str], source: Path, to: Path) -
             continue
         shutil.rmtree(partial_copy, ignore_errors=True)
         try:
-            try:
-                shutil.copytree(home, partial_copy, symlinks=True)
-            except shutil.Error as error:  # All but some files.
-                failed.append(f"{home}: {error}")
+            shutil.copytree(home, partial_copy, symlinks=True, ignore=_no_files)
             partial_copy.rename(target)
+        except shutil.Error as error:  # Of each file: from, to, why.
+            failed += [f"{file}: {why}" for file, _, why in error.args[0]]
         except OSError as error:
             failed.append(f"{home}: {error}")
-    return failed
+    shutil.rmtree(partial_copy, ignore_errors=True)
+    return [os.fsencode(line).decode(errors="replace") for line in failed]  # Names of files may be no text.
+
+
+def _no_files(folder: str, names: list[str]) -> list[str]:
+    """Return what is neither a file nor a folder nor a link: sockets and pipes of programs that have ended."""
+    modes = {name: os.lstat(Path(folder, name)).st_mode for name in names}
+    return [n for n, m in modes.items() if not (stat.S_ISREG(m) or stat.S_ISDIR(m) or stat.S_ISLNK(m))]
 
 
 def _digest(path: Path) -> str:

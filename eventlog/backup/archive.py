@@ -1,7 +1,7 @@
 """A backup file: a tar with the databases, folders beside them, and a manifest with the digest of each member.
 
 It is written beside its place and takes it when it is whole and on disk: a backup that is cut short leaves the one
-before as it was. What such a one has left is removed by the next.
+before as it was. What such a one has left is removed by the next; of two at once, each has a file of its own.
 """
 
 import fcntl
@@ -15,7 +15,7 @@ import tarfile
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, cast
 
@@ -27,7 +27,7 @@ MANIFEST = "manifest.json"
 _FORMAT = 1
 _BLOCK = 1 << 20
 _MODE = 0o777
-_PARTIAL, _SCRATCH = ".partial", ".backup-"
+_PARTIAL, _SCRATCH = ".agent-stack-backup-", ".backup-"
 
 
 class BadBackupError(EventLogError):
@@ -38,13 +38,15 @@ class BadBackupError(EventLogError):
 class Contents:
     """What goes into a backup: the log, its vault, and folders by the name that they have in it.
 
-    Of `listed` folders only the names, sizes and times of their files are kept.
+    What cannot be read in `foreign` folders is left out, and told. Of `listed` folders only the names, sizes and
+    times of their files are kept.
     """
 
     log: Path
     vault: Path
     folders: Mapping[str, Path]
-    listed: Mapping[str, Path]
+    foreign: Mapping[str, Path] = field(default_factory=dict)
+    listed: Mapping[str, Path] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,8 @@ class Manifest:
     about: dict[str, Any]
     digests: dict[str, str]
     listed: dict[str, list[dict[str, Any]]]
+    left_out: list[str]
+    """What could not be read."""
 
 
 def write_backup(to: Path, contents: Contents, about: dict[str, Any], passphrase: str = "") -> Manifest:
@@ -61,23 +65,12 @@ def write_backup(to: Path, contents: Contents, about: dict[str, Any], passphrase
 
     The databases are copied beside the log at first: in the clear, they are nowhere else.
     """
-    _remove_left(to.parent, f".*{_PARTIAL}")
-    partial = to.with_name(f".{to.name}{_PARTIAL}")
-    try:
-        with _private(partial) as file, _scratch(contents.log.parent) as scratch:
-            copies = copy_log_and_vault(contents.log, contents.vault, scratch)
-            if passphrase:
-                with EncryptingFile(file, passphrase) as encrypted:
-                    manifest = _write(cast(BinaryIO, encrypted), copies, contents, about)
-            else:
-                manifest = _write(file, copies, contents, about)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(to)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
-    return manifest
+    with _partial(to) as file, scratch_folder(contents.log.parent, _SCRATCH) as scratch:
+        copies = copy_log_and_vault(contents.log, contents.vault, scratch)
+        if passphrase:
+            with EncryptingFile(file, passphrase) as encrypted:
+                return _write(cast(BinaryIO, encrypted), copies, contents, about)
+        return _write(file, copies, contents, about)
 
 
 def read_backup(backup: Path, into: Path, passphrase: str = "") -> Manifest:
@@ -97,7 +90,7 @@ def read_backup(backup: Path, into: Path, passphrase: str = "") -> Manifest:
             raise BadBackupError(f"{backup} is not a backup, or was damaged: {error}") from None
     try:
         told = json.loads(data)
-        manifest = Manifest(told["about"], told["digests"], told["listed"])
+        manifest = Manifest(told["about"], told["digests"], told["listed"], told.get("left_out", []))
     except (ValueError, KeyError, TypeError):
         raise BadBackupError(f"{backup} has no manifest: it was cut short, or is not a backup") from None
     if told.get("format") != _FORMAT:
@@ -110,15 +103,22 @@ def read_backup(backup: Path, into: Path, passphrase: str = "") -> Manifest:
 
 def _write(file: BinaryIO, copies: tuple[Path, Path], contents: Contents, about: dict[str, Any]) -> Manifest:
     digests: dict[str, str] = {}
+    left_out: list[str] = []
     with tarfile.open(fileobj=file, mode="w|", format=tarfile.PAX_FORMAT) as tar:
         for path in copies:
             _add(tar, path, path.name, digests)
-        for name, folder in contents.folders.items():
-            for path in _below(folder):
-                _add(tar, path, f"{name}/{path.relative_to(folder)}", digests)
+        for name, folder in (*contents.folders.items(), *contents.foreign.items()):
+            for path in (folder, *_below(folder)):
+                member = str(Path(name) / path.relative_to(folder))
+                try:
+                    _add(tar, path, member, digests)
+                except PermissionError:
+                    if name not in contents.foreign:
+                        raise
+                    left_out.append(member)
         listed = {name: list(_listing(folder)) for name, folder in contents.listed.items()}
-        manifest = Manifest(about, digests, listed)
-        body = {"format": _FORMAT, "about": about, "digests": digests, "listed": listed}
+        manifest = Manifest(about, digests, listed, left_out)
+        body = {"format": _FORMAT, **asdict(manifest)}
         data = json.dumps(body, indent=2).encode()  # Names of files may be no text, which this can write.
         info = tarfile.TarInfo(MANIFEST)
         info.size = len(data)
@@ -137,6 +137,8 @@ def _add(tar: tarfile.TarFile, path: Path, name: str, digests: dict[str, str]) -
     if info.islnk():
         info.type, info.linkname = tarfile.REGTYPE, ""  # Of two names of one file, each is a file.
     if not info.isreg():
+        if info.isdir() and not os.access(path, os.R_OK | os.X_OK):
+            raise PermissionError(path)
         if info.isdir() or info.issym():
             tar.addfile(info)
             digests[name] = _digest_of(info)
@@ -233,24 +235,45 @@ def _below(folder: Path) -> Iterator[Path]:
 
 def _listing(folder: Path) -> Iterator[dict[str, Any]]:
     for path in _below(folder):
-        status = path.lstat()
-        if path.is_file() and not path.is_symlink():
+        try:
+            status = path.lstat()
+        except OSError:  # It was removed meanwhile, or may not be looked at.
+            continue
+        if stat.S_ISREG(status.st_mode):
             yield {"path": str(path.relative_to(folder)), "size": status.st_size, "mtime": int(status.st_mtime)}
 
 
 @contextmanager
-def _private(path: Path) -> Iterator[BinaryIO]:
-    path.unlink(missing_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
+def _partial(to: Path) -> Iterator[BinaryIO]:
+    """A file for its owner alone that takes the place `to` when it is whole and on disk, or else is removed."""
+    _remove_left(to.parent, f"{_PARTIAL}*")
+    path, descriptor = _new_file(to.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(descriptor)
+            path.replace(to)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+
+
+def _new_file(folder: Path) -> tuple[Path, int]:
+    """Return a file of mode 0600 that is there and locked. In between, another process may take it for a rest."""
+    while True:
+        descriptor, name = tempfile.mkstemp(dir=folder, prefix=_PARTIAL)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield file
+        if Path(name).exists():
+            return Path(name), descriptor
+        os.close(descriptor)
 
 
 @contextmanager
-def _scratch(folder: Path) -> Iterator[Path]:
-    _remove_left(folder, f"{_SCRATCH}*")
-    with tempfile.TemporaryDirectory(dir=folder, prefix=_SCRATCH) as scratch, _locked(Path(scratch)):
+def scratch_folder(parent: Path, prefix: str) -> Iterator[Path]:
+    """A folder to work in, removed at the end; after a kill, by the next that is made with the prefix."""
+    _remove_left(parent, f"{prefix}*")
+    with tempfile.TemporaryDirectory(dir=parent, prefix=prefix) as scratch, _locked(Path(scratch)):
         yield Path(scratch)
 
 

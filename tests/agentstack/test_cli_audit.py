@@ -144,6 +144,15 @@ def test_a_checkpoint_with_the_key_of_another_installation_is_refused(own: Serve
     assert "checkpoint" in told(own.cli("audit", "verify", "--against", str(_note(own)), "--key", other))
 
 
+def test_proofs_need_no_master_key(own: Server) -> None:
+    """Whoever checks the log may not be trusted with what users wrote."""
+    before = [ok(own.cli("audit", command)) for command in ("verify", "head", "key")]
+    (own.data / "secrets" / "master").unlink()
+    assert [ok(own.cli("audit", command)) for command in ("verify", "head", "key")] == before
+    assert json.loads(ok(own.cli("audit", "verify", "--json")))["ok"]
+    assert not (own.data / "secrets" / "master").exists()
+
+
 def test_without_a_log_there_is_nothing_to_prove(tmp_path: Path) -> None:
     server = Server(tmp_path)
     for command in ("verify", "head", "key"):

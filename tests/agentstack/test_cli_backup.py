@@ -6,12 +6,15 @@ import shutil
 import stat
 import subprocess
 import sys
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
+from click.testing import CliRunner
 
+from agentstack.cli import cli
 from tests.agentstack.serving import digests, serving, stored
 from tests.agentstack.test_cli import ok, told
 from tests.conftest import FAST_DEMO
@@ -20,6 +23,8 @@ from tests.harness.server import ADMIN, Server
 from tests.harness.waiting import eventually
 
 PASSPHRASE = "a passphrase of some length"
+
+ITS_FILE = "from the [bold] agent.txt"
 
 
 class Running:
@@ -32,8 +37,8 @@ class Running:
         turn = self.person.ask(self.conversation, "Is it kept?")
         assert self.person.await_turn(self.conversation, turn) == "finished"
         home = next(self.server.data.joinpath("users").iterdir())
-        (home / "from the agent.txt").write_text("kept")
-        (home / "link").symlink_to("from the agent.txt")
+        (home / ITS_FILE).write_text("kept")
+        (home / "link").symlink_to(ITS_FILE)
         self.home = home.name
 
     def backup(self, name: str, *args: str) -> Path:
@@ -92,8 +97,8 @@ def test_a_backup_that_is_made_while_serving_can_be_restored_and_served_from(
     agents = [[a["id"] for a in c.get("/api/agents").json()["agents"]] for c in (client, running.person.http)]
     assert agents[0] == agents[1] != []
     home = other.data / "users" / running.home
-    assert (home / "from the agent.txt").read_text() == "kept"
-    assert (home / "link").readlink() == Path("from the agent.txt")
+    assert (home / ITS_FILE).read_text() == "kept"
+    assert (home / "link").readlink() == Path(ITS_FILE)
     admin = {"email": ADMIN[0], "password": ADMIN[1]}
     assert other.client().post("/auth/login", json=admin).is_success
     turn = client.post(f"/api/conversations/{running.conversation}/turns", json={"content": "Go on."})
@@ -137,6 +142,30 @@ def test_without_homes_only_their_list_is_kept(running: Running, other: Server) 
         assert client.get(f"/api/conversations/{running.conversation}").is_success
         turn = client.post(f"/api/conversations/{running.conversation}/turns", json={"content": "A new home?"})
         assert turn.status_code == 202
+
+
+@pytest.mark.parametrize("flags", [[], ["--json"]])
+def test_what_an_agent_let_nobody_read_is_told(
+    running: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flags: list[str]
+) -> None:
+    real = tarfile.TarFile.gettarinfo
+
+    def look(tar: tarfile.TarFile, path: Path, name: str) -> tarfile.TarInfo:
+        if path.name == ITS_FILE:
+            raise PermissionError(path)
+        return real(tar, path, name)
+
+    monkeypatch.setattr(tarfile.TarFile, "gettarinfo", look)
+    command = ["backup", "create", str(tmp_path / "one.backup"), *flags]
+    run = CliRunner().invoke(cli, command, env={"STACK_DATA_ROOT": str(running.server.data)})
+    assert run.exit_code == 0, run.output
+    name = f"users/{running.home}/{ITS_FILE}"
+    if flags:
+        assert json.loads(run.stdout)["left_out"] == [name]
+    else:
+        assert "1 left out" in run.stdout
+        assert name in " ".join(run.stdout.split())
+    ok(running.server.cli("backup", "verify", str(tmp_path / "one.backup")))
 
 
 # -- passphrases ------------------------------------------------------------------------------------------

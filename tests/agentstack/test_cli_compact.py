@@ -217,6 +217,27 @@ def test_a_checkpoint_of_before_still_fits(own: Server) -> None:
     ok(own.cli("audit", "verify", "--against", str(note)))
 
 
+def test_verifying_tells_how_many_events_were_emptied(own: Server) -> None:
+    assert json.loads(ok(own.cli("audit", "verify", "--json")))["emptied"] == 0
+    assert "are gone" not in ok(own.cli("audit", "verify"))
+    done = _compacted(own)
+    assert json.loads(ok(own.cli("audit", "verify", "--json")))["emptied"] == done["events"] > 0
+    assert f"Of {done['events']} of them the contents are gone" in ok(own.cli("audit", "verify"))
+
+
+@pytest.mark.parametrize("args", [[], ["--dry-run"]])
+def test_a_log_that_was_tampered_with_is_refused_before_anything_goes(own: Server, args: list[str]) -> None:
+    """Afterwards nobody could tell any more: what is blank is not compared with its digest."""
+    position = next(r.position for r in stored(own.data) if r.topic == "usage.recorded")
+    with closing(sqlite3.connect(own.data / "events.db")) as connection, connection:
+        connection.execute("UPDATE stored_events SET state = state || x'20' WHERE position = ?", (position,))
+    before = digests(own.data)
+    run = own.cli("compact", *args)
+    assert f"does not verify at position {position}" in told(run)
+    assert run.returncode == 1
+    assert digests(own.data) == before
+
+
 def test_a_running_server_is_left_alone(own: Server) -> None:
     own.start()
     for args in ([], ["--dry-run"]):

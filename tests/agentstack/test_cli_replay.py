@@ -94,6 +94,19 @@ def test_a_position_inside_a_commit_ends_before_it(past: Past, stopped: Server, 
     assert made["position"] < registered.position
 
 
+def test_a_position_inside_a_commit_is_told_with_where_the_copy_ends(
+    past: Past, stopped: Server, tmp_path: Path
+) -> None:
+    inside = next(r.position for r in stored(past.data) if r.topic == "email.claimed" and r.position > 5)
+    out = tmp_path / "then"
+    said = ok(stopped.cli("replay", "--to", str(inside), "--out", str(out))).replace("\n", " ")
+    last = len(stored(out))
+    assert f"as it was at position {last} " in said
+    assert f"events from {last + 1} on were appended at once, the one at {inside} among them" in said
+    whole = ok(stopped.cli("replay", "--to", str(last), "--out", str(tmp_path / "whole")))
+    assert "at once" not in whole
+
+
 def test_a_folder_that_holds_a_log_is_not_written_into(past: Past, stopped: Server, tmp_path: Path) -> None:
     before = digests(past.data)
     assert "exists already" in told(stopped.cli("replay", "--to", "5", "--out", str(past.data)))

@@ -5,11 +5,15 @@ import stat
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from agentstack.backups import installation
+from agentstack.cli.vault import rotate
 from agentstack.settings import SettingsError, load_settings
 from domain.catalogue import EVENT_TYPES
+from eventlog.backup.archive import Contents, Manifest, write_backup
 from eventlog.codec import EventMapper
 from eventlog.errors import WrongMasterKeyError
 from eventlog.filter import Filter
@@ -193,6 +197,42 @@ def test_keys_are_not_wrapped_anew_under_a_running_server(stopped: Server) -> No
     assert _kept(stopped) == before
     assert not (stopped.data / "secrets" / "master.new").exists()
     assert stopped.client().get("/readyz").is_success
+
+
+def test_keys_are_not_wrapped_anew_while_a_backup_is_made_and_another_backup_may_be(
+    stopped: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The backup would hold the vault of before and the key of afterwards."""
+    before, said = _kept(stopped), []
+
+    def write(to: Path, contents: Contents, about: dict[str, Any], passphrase: str) -> Manifest:
+        said.append(told(stopped.cli("vault", "rotate")))
+        ok(stopped.cli("backup", "create", str(stopped.folder / "another.backup")))
+        return write_backup(to, contents, about, passphrase)
+
+    monkeypatch.setattr(installation, "write_backup", write)
+    installation.create(stopped.data, stopped.folder / "one.backup", passphrase="", homes=True)
+    assert "A backup of it is being made" in said[0]
+    assert _kept(stopped) == before
+    assert not (stopped.data / "secrets" / "master.new").exists()
+    _reads(stopped)
+    for name in ("one", "another"):
+        ok(stopped.cli("backup", "verify", str(stopped.folder / f"{name}.backup")))
+
+
+def test_no_backup_is_made_while_keys_are_wrapped_anew(stopped: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    backup, real, said = stopped.folder / "one.backup", Vault.rotate, []
+
+    def wrap(vault: Vault, master: str) -> int:
+        said.append(told(stopped.cli("backup", "create", str(backup))))
+        return real(vault, master)
+
+    monkeypatch.setattr(Vault, "rotate", wrap)
+    monkeypatch.setenv("STACK_DATA_ROOT", str(stopped.data))
+    rotate.main([], standalone_mode=False)
+    assert "Its master key is being changed" in said[0]
+    assert not backup.exists()
+    _reads(stopped)
 
 
 def test_many_rotations_read_what_was_written_before_the_first(stopped: Server) -> None:

@@ -1,7 +1,9 @@
 """`agentstack import-legacy`: odd times and places, kills in the middle, and looking back at what was imported."""
 
 import json
+import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +16,9 @@ from tests.agentstack.serving import serving, stored
 from tests.agentstack.test_cli import ok, told
 from tests.harness.server import ROOT as CHECKOUT
 from tests.harness.server import Server
+
+ODD = os.fsdecode(b"lar[bold]ge\xff")
+"""A name that is markup, and no text."""
 
 
 @pytest.fixture
@@ -94,6 +99,50 @@ def test_nobody_gets_the_home_of_somebody_else(fresh: Server, slug: str) -> None
     assert found <= {(name, f"secret-of-{name}") for name in ("root", "carol")}
 
 
+def _homes(server: Server) -> Path:
+    """Make a home for bob and one for carol."""
+    homes = server.folder / "homes"
+    for name in ("bob-a2", "carol"):
+        (homes / name).mkdir(parents=True)
+        (homes / name / "notes.txt").write_text(f"of {name}")
+    return homes
+
+
+def test_a_home_that_cannot_be_copied_whole_is_not_there_until_another_import_copies_it(fresh: Server) -> None:
+    """The disk has room for all files but one, and then for all."""
+    database, homes = legacy_database(fresh.folder / "router.db"), _homes(fresh)
+    with (homes / "bob-a2" / ODD).open("wb") as file:
+        file.truncate(6 << 20)
+    command = [sys.executable, "-m", "agentstack", "import-legacy", str(database), "--users-root", str(homes)]
+    run = subprocess.run(
+        ["bash", "-c", 'ulimit -f 4096 && exec "$@"', "_", *command],
+        env=fresh.env,
+        cwd=fresh.folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 1
+    assert f"{homes / 'bob-a2'}/lar[bold]ge\ufffd: " in told(run).replace("\n", "")
+    assert [p.name for p in (fresh.data / "users").iterdir()] == ["carol"]
+    ok(fresh.cli("import-legacy", str(database), "--users-root", str(homes)))
+    copied = fresh.data / "users" / "bob"
+    assert {p.name: p.stat().st_size for p in copied.iterdir()} == {ODD: 6 << 20, "notes.txt": 9}
+    assert sorted(p.name for p in (fresh.data / "users").iterdir()) == ["bob", "carol"]
+
+
+def test_pipes_and_sockets_in_a_home_are_left_behind_and_are_no_failure(fresh: Server) -> None:
+    database, homes = legacy_database(fresh.folder / "router.db"), _homes(fresh)
+    (homes / "carol" / "deep").mkdir()
+    os.mkfifo(homes / "carol" / "deep" / "pipe")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(homes / "carol" / "socket"))
+        report = json.loads(ok(fresh.cli("import-legacy", str(database), "--users-root", str(homes), "--json")))
+    assert (report["done"], report["homes"]) == ("imported", [])
+    copied = fresh.data / "users" / "carol"
+    assert sorted(p.name for p in copied.rglob("*")) == ["deep", "notes.txt"]
+
+
 # -- kills ------------------------------------------------------------------------------------------------
 
 _CHILD = """
@@ -172,13 +221,17 @@ def test_a_kill_while_homes_are_copied_leaves_none_half_copied_after_the_next_im
         assert {p.name: p.read_text() for p in copied.iterdir()} == {f"file-{n}": f"{old} {n}" for n in range(3)}
 
 
-def test_another_database_is_not_said_to_have_been_brought_in(fresh: Server) -> None:
+@pytest.mark.parametrize("args", [[], ["--dry-run"], ["--json"]])
+def test_another_database_than_the_one_of_before_is_refused(fresh: Server, args: list[str]) -> None:
     _import(fresh)
+    before = stored(fresh.data)
     other = legacy_database(fresh.folder / "other.db", "UPDATE users SET name='Another'")
-    run = fresh.cli("import-legacy", str(other))
-    said = run.stdout + run.stderr
-    assert "Traceback" not in said
-    assert run.returncode != 0 or "another" in said.casefold(), said
+    run = fresh.cli("import-legacy", str(other), "--users-root", str(_homes(fresh)), *args)
+    assert "Another database than" in told(run)
+    assert run.returncode == 1
+    assert stored(fresh.data) == before
+    assert not list((fresh.data / "users").glob("*"))
+    ok(fresh.cli("import-legacy", str(fresh.folder / "router.db")))
 
 
 # -- afterwards -------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.agentstack.serving import stored
 from tests.e2e.deletion_child import MOMENTS, NOTHING_YET
 from tests.harness.faults import faults
 from tests.harness.planted import EMAIL, PASSWORD, Planted, planted_backend
@@ -135,13 +136,10 @@ def left_running(tmp_path: Path, gates: Gates) -> Iterator[Planted]:
         kill_runners(server)
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
-def test_a_deletion_that_a_crash_cuts_short_is_finished_at_the_next_start(
-    left_running: Planted, moment: str
-) -> None:
-    ada, server = left_running, left_running.server
+def _cut_short(user: Planted, moment: str) -> None:
+    server = user.server
     crashed = subprocess.run(
-        [sys.executable, "-m", "tests.e2e.deletion_child", ada.id, moment],
+        [sys.executable, "-m", "tests.e2e.deletion_child", user.id, moment],
         env={**server.env, "PYTHONPATH": str(ROOT)},
         cwd=server.folder,
         stderr=subprocess.PIPE,
@@ -150,6 +148,14 @@ def test_a_deletion_that_a_crash_cuts_short_is_finished_at_the_next_start(
         check=False,
     )
     assert crashed.returncode == -signal.SIGKILL, crashed.stderr
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_deletion_that_a_crash_cuts_short_is_finished_at_the_next_start(
+    left_running: Planted, moment: str
+) -> None:
+    ada, server = left_running, left_running.server
+    _cut_short(ada, moment)
     server.start()
     if moment == NOTHING_YET:
         assert ada.has_key()
@@ -164,3 +170,20 @@ def test_a_deletion_that_a_crash_cuts_short_is_finished_at_the_next_start(
     assert again.json()["user"]["slug"] != ada.slug
     assert faults(server) == []
     assert not list((server.data / "runners").iterdir())
+
+
+def test_what_a_deletion_that_was_cut_short_still_needs_is_not_forgotten_before_it_is_finished(
+    left_running: Planted,
+) -> None:
+    """It is the event of the sign-up that tells which home is to be removed."""
+    ada, server = left_running, left_running.server
+    _cut_short(ada, "after_commit")
+    before = stored(server.data)
+    forgotten = server.cli("compact", "--json")
+    assert forgotten.returncode == 0, forgotten.stderr
+    assert stored(server.data) == before
+    assert ada.has_key()
+    assert (server.data / "users" / ada.slug).exists()
+    server.start()
+    ada.check_gone()
+    assert faults(server) == []

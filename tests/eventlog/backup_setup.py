@@ -54,7 +54,7 @@ class Files:
 
     def contents(self) -> Contents:
         """Return what goes into a backup."""
-        return Contents(self.log, self.vault, {"users": self.homes}, {})
+        return Contents(self.log, self.vault, {}, {"users": self.homes})
 
     def write(self, passphrase: str = "") -> Manifest:
         """Write a backup."""

@@ -57,7 +57,7 @@ def _texts(folder: Path) -> list[str]:
 def test_a_backup_holds_the_log_the_vault_and_the_folders(files: Files) -> None:
     manifest = files.write()
     assert manifest.about == {"n": 1}
-    assert set(manifest.digests) == {"events.db", "vault.db", "users/ada", "users/ada/notes.txt"}
+    assert set(manifest.digests) == {"events.db", "vault.db", "users", "users/ada", "users/ada/notes.txt"}
     into = _unpacked(files)
     assert _texts(into) == ["one", "two"]
     assert (into / "users" / "ada" / "notes.txt").read_text() == "from the agent"

@@ -97,7 +97,7 @@ def test_names_that_are_no_text_come_back(files: Files) -> None:
 def test_a_listing_takes_names_that_are_no_text(files: Files) -> None:
     with open(os.fsencode(files.homes) + b"/ada/caf\xe9.txt", "wb") as file:  # noqa: PTH123
         file.write(b"latin")
-    write_backup(files.backup, Contents(files.log, files.vault, {}, {"users": files.homes}), {})
+    write_backup(files.backup, Contents(files.log, files.vault, {}, listed={"users": files.homes}), {})
 
 
 def test_modes_and_folders_come_back(files: Files) -> None:

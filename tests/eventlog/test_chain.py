@@ -1,7 +1,7 @@
 """eventlog.chain and Reader.verify: whatever is done to the file is found."""
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -128,6 +128,47 @@ def test_tampering_is_found(tmp_path: Path, reader: Reader, what: str) -> None:
     with pytest.raises(BrokenChainError, match="does not verify at position") as found:
         reader.verify()
     assert 0 <= found.value.position <= EVENTS + 1
+
+
+MANY = 1000
+
+
+@pytest.fixture
+async def large(tmp_path: Path) -> AsyncIterator[Reader]:
+    """Return a reader of a log with one commit of many events, between two small ones."""
+    async with open_log(tmp_path, MAPPER) as log:
+        await append(log, "a", 0, 0)
+        await append(log, "b", 0, *range(MANY))
+        await append(log, "a", 1, 1)
+    reader = Reader(tmp_path / "events.db", MAPPER)
+    yield reader
+    reader.close()
+
+
+async def test_a_commit_of_many_events_verifies(large: Reader) -> None:
+    assert large.verify() == MANY + 2
+    assert large.verify(after=1) == MANY + 1
+
+
+@pytest.mark.parametrize(
+    ("statement", "named"),
+    [
+        ("UPDATE stored_events SET state = state || x'20' WHERE position = 500", 500),
+        ("UPDATE stored_events SET state = state || x'20' WHERE position IN (500, 700)", 500),
+        ("UPDATE stored_events SET state = 'text' WHERE position = 500", 500),
+        ("DELETE FROM stored_events WHERE position = 500", 500),
+        ("UPDATE stored_events SET actor = 'x' WHERE position = 500", 2),
+    ],
+)
+async def test_a_change_in_the_middle_of_a_commit_of_many_events_is_named(
+    tmp_path: Path, large: Reader, statement: str, named: int
+) -> None:
+    """By its own position, or by that of its commit's first event if nothing but the hash tells."""
+    with _edit(tmp_path) as connection:
+        connection.execute(statement)
+    with pytest.raises(BrokenChainError) as found:
+        large.verify()
+    assert found.value.position == named
 
 
 @pytest.mark.parametrize("kept", [10, 2, 0])

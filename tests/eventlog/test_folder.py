@@ -7,7 +7,13 @@ from pathlib import Path
 import pytest
 
 from eventlog.errors import BrokenChainError, DataFolderInUseError, UnsafeFileSystemError
-from eventlog.folder import FolderLock, file_system_of, refuse_network_file_system
+from eventlog.folder import (
+    FolderLock,
+    changing_secrets,
+    file_system_of,
+    keeping_secrets,
+    refuse_network_file_system,
+)
 from eventlog.log import open_log
 from tests.eventlog.things import MAPPER, append
 
@@ -48,6 +54,24 @@ async def test_a_log_that_could_not_be_opened_gives_the_folder_back(tmp_path: Pa
     recorder_file.write_bytes(good)
     async with open_log(tmp_path, MAPPER) as log:
         assert log.position == 1
+
+
+def test_any_number_at_once_may_rely_on_the_secrets_and_nobody_changes_them_meanwhile(tmp_path: Path) -> None:
+    refused = pytest.raises(DataFolderInUseError, match="backup of it is being made")
+    with keeping_secrets(tmp_path), keeping_secrets(tmp_path), refused, changing_secrets(tmp_path):
+        raise AssertionError("unreachable")
+    with changing_secrets(tmp_path):
+        pass
+
+
+def test_while_the_secrets_are_being_changed_nobody_relies_on_them_or_changes_them_too(tmp_path: Path) -> None:
+    with changing_secrets(tmp_path):
+        with pytest.raises(DataFolderInUseError, match="master key is being changed"), keeping_secrets(tmp_path):
+            raise AssertionError("unreachable")
+        with pytest.raises(DataFolderInUseError), changing_secrets(tmp_path):
+            raise AssertionError("unreachable")
+    with keeping_secrets(tmp_path):
+        pass
 
 
 async def test_the_log_is_readable_by_its_owner_alone(tmp_path: Path) -> None:

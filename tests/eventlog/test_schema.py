@@ -90,7 +90,7 @@ async def test_a_log_of_before_can_be_looked_at_read_only(old: Path) -> None:
 def test_a_log_of_before_can_be_copied_and_backed_up(old: Path) -> None:
     Vault(old.parent, MASTER).close()
     assert copy_until(old, 4, old.with_name("copy.db")) == 4
-    write_backup(old.with_name("b"), Contents(old, old.with_name("vault.db"), {}, {}), {})
+    write_backup(old.with_name("b"), Contents(old, old.with_name("vault.db"), {}), {})
 
 
 # -- the write-ahead log ----------------------------------------------------------------------------------
