@@ -67,7 +67,8 @@ class Search:
         for record in records:
             kind, _, id_ = record.stream.partition(":")
             if kind == "conversation":
-                for index in self._indexes.values():
+                index = self._indexes.get(record.owner)
+                if index:
                     index.stale.add(id_)
                     index.changed[id_] = record.position
             elif isinstance(record.event, UserDeleted):
@@ -83,6 +84,19 @@ class Search:
             await self._refresh(user_id, index)
             return await trio.to_thread.run_sync(_found, index.connection, words, limit)
 
+    async def keep_small(self) -> None:
+        """Drop what nobody has used for a while, from time to time. Never returns."""
+        while True:
+            await trio.sleep(IDLE_SECONDS / 10)
+            self.drop_idle()
+
+    def drop_idle(self) -> None:
+        """Drop the indexes of those who have not searched for a while."""
+        oldest = time.monotonic() - IDLE_SECONDS
+        for user_id, index in list(self._indexes.items()):
+            if index.used_at < oldest:
+                self._drop(user_id)
+
     def close(self) -> None:
         """Drop every index."""
         for user_id in list(self._indexes):
@@ -90,8 +104,8 @@ class Search:
 
     def _index(self, user_id: str) -> _Index:
         now = time.monotonic()
-        for other, old in list(self._indexes.items()):
-            if other != user_id and (now - old.used_at > IDLE_SECONDS or len(self._indexes) > MOST_USERS):
+        for other in list(self._indexes)[: -MOST_USERS or None]:  # Those that were used longest ago.
+            if other != user_id:
                 self._drop(other)
         if user_id not in self._indexes:
             connection = sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None)

@@ -3,6 +3,7 @@
 import calendar
 import time
 from collections import defaultdict
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 
 import structlog
@@ -70,6 +71,7 @@ class UsageMeter:
     def __init__(self, log: EventLog, views: Views) -> None:
         self._views = views
         self._ends = StreamEnds(log)
+        self._writing = trio.Lock()
         self._windows: defaultdict[str, _Window] = defaultdict(lambda: _Window(int(time.time())))
         self._closed: defaultdict[str, list[_Window]] = defaultdict(list)
         """Windows that are being written, or that the disk has refused so far."""
@@ -130,6 +132,10 @@ class UsageMeter:
         self._windows.pop(user_id, None)
         self._closed.pop(user_id, None)
 
+    def not_writing(self) -> AbstractAsyncContextManager[None]:
+        """While this lasts, no usage becomes an event."""
+        return self._writing
+
     def _of(self, user_id: str) -> list[_Window]:
         open_ = self._windows.get(user_id)
         return [*self._closed.get(user_id, ()), *([open_] if open_ else ())]
@@ -153,7 +159,8 @@ class UsageMeter:
         with trio.CancelScope(shield=True):
             for user_id in list(self._closed):
                 for window in list(self._closed.get(user_id, ())):
-                    await self._write(user_id, window)
+                    async with self._writing:
+                        await self._write(user_id, window)
 
     async def _write(self, user_id: str, window: _Window) -> None:
         if self._views.users.find(user_id) is None:

@@ -26,7 +26,7 @@ from web.auth.guard import SAFE_METHODS, Guard
 from web.auth.routes import blueprint as auth
 from web.auth.throttle import SignInThrottle
 from web.callback.routes import blueprint as callback
-from web.context import admin_origin, anonymous_origin, caller
+from web.context import admin_origin, anonymous_origin, caller, client_site, throttle
 from web.conversations.export import blueprint as export
 from web.conversations.routes import blueprint as conversations
 from web.inspector.events import blueprint as events
@@ -114,6 +114,8 @@ def make_app(services: Services, guard: Guard, metrics: CollectorRegistry = REGI
             caller()  # An agent shows its runner's key to the handler.
         elif request.path.startswith("/auth/") and request.method not in SAFE_METHODS:
             anonymous_origin()
+            if request.endpoint != "auth.logout":
+                throttle().check_address(client_site())
 
     @app.after_request
     async def add_security_headers(response: Response) -> Response:

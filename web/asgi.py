@@ -23,6 +23,9 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 Application = Callable[[Any, Any, Any], Awaitable[None]]
 
 MAX_HEADER_BYTES = 16 * 1024
+MAX_STRANGERS_BYTES = 64 * 1024
+"""Of a request to sign in or up."""
+_SMALL_BODY, _REST_SECONDS = 64 * 1024, 2.0
 _GOOD_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 _PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
@@ -60,6 +63,33 @@ class KeepAliveConnection(TrioASGIHTTPConnection):
             nursery.cancel_scope.cancel()
 
 
+class _Body:
+    """What a request sends. It is `taken` when there is nothing to wait for: it has come, or is none, or large."""
+
+    def __init__(self, headers: list[tuple[bytes, bytes]], receive: Receive) -> None:
+        self._receive = receive
+        length = int(dict(headers).get(b"content-length", 0))
+        self.taken = not 0 < length <= _SMALL_BODY
+        self._end = trio.Event()
+
+    async def receive(self) -> dict[str, Any]:
+        message = await self._receive()
+        if not message.get("more_body"):
+            self.taken = True
+            self._end.set()
+        return message
+
+    async def take_rest(self, *, reads: bool) -> None:
+        """Take what is small before an answer that did not wait for it, so that the connection can be used again.
+
+        Otherwise the server closes it, perhaps while the client sends its next request. Quart reads by itself.
+        """
+        with trio.move_on_after(_REST_SECONDS):
+            while reads and not self.taken:
+                await self.receive()
+            await self._end.wait()
+
+
 class Front:
     """Routes /v1 to the proxy and all else to Quart."""
 
@@ -79,11 +109,14 @@ class Front:
         is_openai = scope["path"].startswith("/v1/") or scope["path"] == "/v1"
         surface = "openai" if is_openai else "web"
         started, status = time.perf_counter(), 0
+        body = _Body(scope["headers"], receive)
 
         async def observed(message: dict[str, Any]) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+                if not body.taken:
+                    await body.take_rest(reads=is_openai)
                 message["headers"] = [*message["headers"], (b"x-request-id", correlation.encode())]
             await send(message)
 
@@ -91,9 +124,10 @@ class Front:
             try:
                 refusal = _refusal(scope["path"], scope["headers"])
                 if refusal:
+                    body.taken = True  # Or never: this connection is closed.
                     await _refuse(observed, is_openai, *refusal)
                 else:
-                    await (self._openai if is_openai else self._quart)(scope, receive, observed)
+                    await (self._openai if is_openai else self._quart)(scope, body.receive, observed)
             finally:
                 seconds = time.perf_counter() - started
                 method = scope["method"] if scope["method"] in _METHODS else "other"
@@ -125,9 +159,14 @@ def _refusal(path: str, headers: list[tuple[bytes, bytes]]) -> tuple[int, str] |
         return 400, "The request's target must be a path."
     if sum(len(name) + len(value) for name, value in headers) > MAX_HEADER_BYTES:
         return 431, f"The headers are larger than {MAX_HEADER_BYTES // 1024} KiB together."
-    names = {name for name, _ in headers}
-    if b"content-length" in names and b"transfer-encoding" in names:
+    found = dict(headers)
+    if b"content-length" in found and b"transfer-encoding" in found:
         return 400, "Send Content-Length or Transfer-Encoding, not both."
+    if path.startswith("/auth/"):  # Anybody may send those.
+        if b"transfer-encoding" in found:
+            return 411, "Send the body with a Content-Length."
+        if int(found.get(b"content-length", 0)) > MAX_STRANGERS_BYTES:
+            return 413, f"The body is larger than {MAX_STRANGERS_BYTES // 1024} KiB, which is the limit here."
     return None
 
 

@@ -12,7 +12,7 @@ from domain.errors import Conflict, Forbidden, Invalid, Unauthenticated
 from domain.ids import new_id
 from domain.invites.events import InviteUsed
 from domain.sessions.events import RevocationReason, SessionOpened, SessionRevoked
-from domain.users.events import BudgetSet, PasswordChanged, Role, UserIdleChanged, UserRenamed
+from domain.users.events import BudgetSet, PasswordChanged, Role, UserIdleChanged, UserRegistered, UserRenamed
 from domain.users.passwords import check_password
 from domain.users.rules import display_name, normal_email, register, slug_base
 from eventlog.envelope import Origin, StreamAppend
@@ -107,15 +107,19 @@ class Accounts:
         if user is None or not fits:
             raise Unauthenticated("The email address or the password is wrong.", code="bad_credentials")
         if self._hashing.is_outdated(user.password_hash):
-            with suppress(ReadOnlyError):  # Another time.
-                await self._keep_password(user, password, Origin("system", "rehash"), rehashed=True)
+            with suppress(ReadOnlyError, Conflict):  # Another time; or not at all, since there is another password.
+                origin = Origin("system", "rehash")
+                await self._keep_password(user, password, origin, in_place_of=user.password_hash, rehashed=True)
         return user
 
     async def change_password(self, user: User, current: str, new: str, session: Session, origin: Origin) -> None:
-        """Change one's own password, and end one's other sessions. Raises Forbidden when `current` is wrong."""
+        """Change one's own password, and end one's other sessions.
+
+        Raises Forbidden when `current` is wrong, Conflict when the password was changed in the meantime.
+        """
         if not await self._hashing.fits(current, user.password_hash):
             raise Forbidden("The current password is wrong.", code="wrong_password")
-        await self.set_password(user, new, origin, keep=session.id)
+        await self.set_password(user, new, origin, in_place_of=user.password_hash, keep=session.id)
 
     def check(self, user: User, *, name: str | None, password: str | None) -> None:
         """Raise Invalid unless the name and the password, where given, are good ones for a user."""
@@ -124,10 +128,15 @@ class Accounts:
         if password is not None:
             check_password(password, user.email, user.email.partition("@")[0], user.name)
 
-    async def set_password(self, user: User, new: str, origin: Origin, *, keep: str = "") -> None:
-        """Set a password and end all sessions of its user, but for the one to keep. Raises Invalid."""
+    async def set_password(
+        self, user: User, new: str, origin: Origin, *, in_place_of: str = "", keep: str = ""
+    ) -> None:
+        """Set a password and end all sessions of its user, but for the one to keep. Raises Invalid.
+
+        With `in_place_of`, the hash of the password now, it raises Conflict when there is another by then.
+        """
         self.check(user, name=None, password=new)
-        await self._keep_password(user, new, origin)
+        await self._keep_password(user, new, origin, in_place_of=in_place_of)
         for session in self._views.sessions.of_user(user.id):
             if session.id != keep:
                 await self.revoke_session(session, origin, reason="password_changed")
@@ -200,10 +209,24 @@ class Accounts:
         event = InviteUsed(invite_id=invite.id, user_id=user_id)
         return [StreamAppend(f"invite:{invite.id}", invite.version, [event])]
 
-    async def _keep_password(self, user: User, password: str, origin: Origin, *, rehashed: bool = False) -> None:
+    async def _keep_password(
+        self, user: User, password: str, origin: Origin, *, in_place_of: str = "", rehashed: bool = False
+    ) -> None:
         hashed = await self._hashing.hash(password)
         event = PasswordChanged(user_id=user.id, password_hash=hashed, rehashed=rehashed)
-        await self._ends.append(f"user:{user.id}", event, origin, owner=user.id)
+        stream = f"user:{user.id}"
+        while True:
+            # What the log says, not a view: hashing took its time.
+            history = await self._log.read_stream(stream)
+            hashes = [
+                r.event.password_hash for r in history if isinstance(r.event, UserRegistered | PasswordChanged)
+            ]
+            if in_place_of and in_place_of not in hashes[-1:]:
+                raise Conflict("The password was changed a moment ago.", code="password_changed")
+            append = StreamAppend(stream, history[-1].version, [event], user.id)
+            with suppress(StreamConflictError):
+                await self._log.append(append, origin=origin)
+                return
 
 
 def _taken(stream: str = "") -> Conflict:

@@ -4,7 +4,6 @@ The key goes last: as long as it is there, a deletion that was cut short is foun
 """
 
 import shutil
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +14,8 @@ from domain.agents.events import AgentDeleted
 from domain.conversations.events import ConversationDeleted
 from domain.errors import Conflict, Invalid, Unavailable
 from domain.event import Event
+from domain.keys.events import KeyCleared
+from domain.tokens.events import TokenRevoked
 from domain.users.events import EmailReleased, UserDeleted, UserRegistered
 from eventlog.envelope import Origin, StreamAppend
 from eventlog.errors import StreamConflictError
@@ -60,23 +61,38 @@ class Deletion:
         self._usage = usage
         self._users = users
         self._ends = StreamEnds(log)
+        self.leaving: set[str] = set()
+        """Users who are being deleted. They are let in no more, lest they hold it up by changing things."""
 
     async def delete(self, user: User, origin: Origin) -> None:
         """Delete a user. Raises Invalid for the admin, Unavailable when the homes could not be removed."""
         if user.role == "admin":
             raise Invalid("The admin cannot be deleted: there is always exactly one.", code="admin_stays")
         # Not cancelled half way: from the first event on, the user is gone.
+        if user.id in self.leaving:
+            return  # Somebody else is at it.
+        self.leaving.add(user.id)
+        try:
+            await self._delete(user, origin)
+        finally:
+            self.leaving.discard(user.id)
+
+    async def _delete(self, user: User, origin: Origin) -> None:
         with trio.CancelScope(shield=True):
             conversations = [c.id for c in self._views.conversations.of_user(user.id)]
-            if not await self._append(user, origin):
-                return  # Somebody else is deleting the user just now.
+            async with self._usage.not_writing():  # What it writes of a user who is gone, nothing would remove.
+                if not await self._append(user, origin):
+                    return  # Somebody else was faster.
             for conversation_id in conversations:
                 self._broadcasts.forget(conversation_id)
             # A request that was under way may still have made something: what is left over goes as well.
             while await self._end_what_is_left(user, origin):
                 pass
             self._usage.forget(user.id)
-            await self._finish(user.id, user.slug)
+            try:
+                await self._finish(user.id, user.slug)
+            finally:  # Without their key nothing private can be appended any more: now it is the rest.
+                await self._end_what_is_left(user, origin)
 
     async def finish_interrupted(self) -> None:
         """Finish deletions that a crash cut short. Their runners must have been stopped: they would go on writing.
@@ -101,17 +117,23 @@ class Deletion:
 
         False when the user is gone already.
         """
+        versions: dict[str, int] = {}
         for _ in range(_ATTEMPTS):
             ends: dict[str, Event] = {
                 **self._ends_of(user),
                 self._accounts.email_stream(user.email): EmailReleased(user_id=user.id),
                 f"user:{user.id}": UserDeleted(user_id=user.id),
             }
-            appends = [StreamAppend(s, await self._ends.version(s), [event], user.id) for s, event in ends.items()]
+            for stream in ends.keys() - versions.keys():
+                versions[stream] = await self._ends.version(stream)
             if self._views.users.find(user.id) is None:
                 return False
-            with suppress(StreamConflictError):
+            appends = [StreamAppend(stream, versions[stream], [event], user.id) for stream, event in ends.items()]
+            try:
                 await self._log.append(*appends, origin=origin)
+            except StreamConflictError as conflict:  # Looked up again alone: whoever is quick cannot hold it up.
+                del versions[conflict.stream]
+            else:
                 return True
         raise Conflict("The user is too busy to be deleted just now. Try again.", code="busy")
 
@@ -126,6 +148,12 @@ class Deletion:
         late = self._ends_of(user)
         for stream, event in late.items():
             await self._ends.append(stream, event, origin, owner=user.id)
+        for key in self._views.keys.of_user(user.id):
+            cleared = KeyCleared(user_id=user.id, backend=key.backend, name=key.name)
+            await self._ends.append(f"keys:{user.id}", cleared, origin, owner=user.id)
+        for token in self._views.tokens.of_user(user.id):
+            revoked = TokenRevoked(token_id=token.id, user_id=user.id)
+            await self._ends.append(f"token:{token.id}", revoked, origin, owner=user.id)
         return bool(late or supervisors)
 
     def _ends_of(self, user: User) -> dict[str, Event]:

@@ -89,7 +89,7 @@ def lookups() -> Iterator[tuple[str, float]]:
     views, tokens = Views(), [new_secret() for _ in range(USERS)]
     views.apply(list(_history(tokens)))
     settings = load_settings(_env_file=None)
-    guard = Guard(_WebSettings(settings.cookie_name), views, _Unused())  # type: ignore[arg-type]
+    guard = Guard(_WebSettings(settings.cookie_name), views, _Unused(), set())  # type: ignore[arg-type]
     session = Session("s500", "u500", "bench", time.time(), int(time.time()) + 3600)
     as_program = {"authorization": f"Bearer {tokens[500]}"}
     as_person = {"authorization": f"Bearer {jwts.issue(session, SECRET)}"}

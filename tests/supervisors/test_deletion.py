@@ -19,6 +19,7 @@ from projections.users import User
 from tests.harness.processes import is_running
 from tests.harness.waiting import PATIENCE_SECONDS
 from tests.projections.histories import rows
+from tests.supervisors.deletion_setup import left_of, settled_in
 from tests.supervisors.whole import KEY, ORIGIN, PASSWORD, make_user, whole_stack
 
 EMAIL = "ada@example.org"
@@ -35,30 +36,7 @@ async def stack(tmp_path: Path) -> AsyncIterator[Stack]:
 @pytest.fixture
 async def ada(stack: Stack) -> User:
     """Return a user who has something of everything."""
-    return await _settled_in(stack, EMAIL)
-
-
-async def _settled_in(stack: Stack, email: str) -> User:
-    services = stack.services
-    user = await make_user(stack, email)
-    await services.accounts.open_session(user, "a device", ORIGIN)
-    await services.accounts.choose_idle(user, "scripted", 60, ORIGIN)
-    await services.tokens.create(user.id, name="Laptop", scope="all", models=(), expires_at=None, origin=ORIGIN)
-    await services.keys.set(user.id, "", KEY, "sk-planted", ORIGIN, at_once=False)
-    agent = await services.agents.first(user.id, services.backends.get("scripted"), ORIGIN)
-    conversation = await services.conversations.start(agent, "", "A title", ORIGIN)
-    state = await services.conversations.load(conversation.id, user.id)
-    live = await services.turns.ask(state, "say hello", "", ORIGIN)
-    with trio.fail_after(PATIENCE_SECONDS):
-        await live.ended.wait()
-    await services.usage.flush()
-    return user
-
-
-def _left_of(stack: Stack, user: User) -> set[str]:
-    """Return the read models that know a user."""
-    found = rows(stack.services.views)
-    return {name for name, table in found.items() for row in table if user.id in repr(row)}
+    return await settled_in(stack, EMAIL)
 
 
 async def _types(stack: Stack, stream: str) -> list[str]:
@@ -77,11 +55,11 @@ async def test_of_a_deleted_user_nothing_is_left_but_who_did_what_when(stack: St
     pid = _pid(stack)
     assert folder.exists()
     before = await services.log.read(Filter(), limit=-1)
-    assert len(_left_of(stack, ada)) >= 10
+    assert len(left_of(stack, ada)) >= 10
 
     await services.deletion.delete(ada, ORIGIN)
 
-    assert _left_of(stack, ada) == set()
+    assert left_of(stack, ada) == set()
     assert ada.id not in services.deletion._vault
     assert not folder.exists()
     assert services.pool.find(agent.id) is None
@@ -111,7 +89,7 @@ def _pid(stack: Stack) -> int:
 
 
 async def test_other_users_keep_everything(stack: Stack, ada: User) -> None:
-    bob = await _settled_in(stack, "bob@example.org")
+    bob = await settled_in(stack, "bob@example.org")
     before = {name: [r for r in table if bob.id in repr(r)] for name, table in rows(stack.services.views).items()}
     await stack.services.deletion.delete(ada, ORIGIN)
     after = {name: [r for r in table if bob.id in repr(r)] for name, table in rows(stack.services.views).items()}
@@ -138,7 +116,7 @@ async def test_a_running_answer_is_ended_without_a_complaint(
     assert "Traceback" not in "".join(capfd.readouterr())
     assert (await _types(stack, f"conversation:{conversation.id}"))[-1] == "conversation.deleted"
     await services.usage.flush()
-    assert _left_of(stack, ada) == set()
+    assert left_of(stack, ada) == set()
 
 
 async def test_nothing_can_be_kept_for_a_deleted_user_any_more(stack: Stack, ada: User) -> None:
@@ -199,7 +177,7 @@ async def test_a_disk_that_refuses_keeps_the_user_whole(
     with trio.fail_after(PATIENCE_SECONDS):
         await live.ended.wait()
     await stack.services.deletion.delete(ada, ORIGIN)
-    assert _left_of(stack, ada) == set()
+    assert left_of(stack, ada) == set()
 
 
 @pytest.mark.parametrize("kind", ["file", "link"])
@@ -220,7 +198,7 @@ async def test_homes_that_cannot_be_removed_are_named_and_the_key_is_gone_all_th
         await stack.services.deletion.delete(user, ORIGIN)
     assert refused.value.reason == "homes_not_removed"
     assert (elsewhere / "kept").exists()
-    assert _left_of(stack, user) == set()
+    assert left_of(stack, user) == set()
     assert [r.erased for r in await stack.services.log.read_stream(f"user:{user.id}")] == [True, False]
 
 
@@ -290,7 +268,7 @@ async def test_what_a_user_does_just_while_being_deleted_is_deleted_too(
     monkeypatch.setattr(deletion._ends, "version", version)
     await deletion.delete(ada, ORIGIN)
     assert done
-    assert _left_of(stack, ada) == set()
+    assert left_of(stack, ada) == set()
     live = rows(stack.services.views)
     replayed = type(stack.services.views)()
     await trio.to_thread.run_sync(replayed.catch_up, stack.services.log.reader)
@@ -319,7 +297,7 @@ async def test_a_runner_that_is_started_just_while_its_user_is_deleted_is_stoppe
     await deletion.delete(ada, ORIGIN)
     assert [s.state for s in supervisors] == [State.ABSENT]
     assert list((stack.settings.stack_data_root / "runners").iterdir()) == []
-    assert _left_of(stack, ada) == set()
+    assert left_of(stack, ada) == set()
 
 
 async def test_two_deletions_at_once_are_one(stack: Stack, ada: User) -> None:
@@ -334,7 +312,7 @@ async def test_two_deletions_at_once_are_one(stack: Stack, ada: User) -> None:
     async with trio.open_nursery() as nursery:
         for _ in range(3):
             nursery.start_soon(delete)
-    assert _left_of(stack, ada) == set()
+    assert left_of(stack, ada) == set()
     assert (await _types(stack, f"user:{ada.id}")).count("user.deleted") == 1
     claims = await _types(stack, stack.services.accounts.email_stream(EMAIL))
     assert claims == ["email.claimed", "email.released"]
@@ -349,7 +327,7 @@ async def test_a_choice_that_comes_too_late_leaves_nothing_and_does_not_keep_the
         await stack.services.deletion.delete(user, ORIGIN)
         with suppress(DomainError, EventLogError):
             await stack.services.accounts.choose_idle(user, "scripted", 60, ORIGIN)
-        left = _left_of(stack, user)
+        left = left_of(stack, user)
     async with whole_stack(tmp_path) as stack:
         assert await stack.services.log.is_writable()
     assert left == set()

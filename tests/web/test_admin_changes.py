@@ -7,7 +7,7 @@ import pytest
 
 from tests.harness.contract import has_shape, is_openai_error, is_problem, new_email
 from tests.harness.events import events
-from tests.harness.server import PASSWORD, Server
+from tests.harness.server import ADMIN, PASSWORD, Server
 from tests.harness.tokens import bearer, new_token
 
 USER = {
@@ -101,6 +101,29 @@ def test_a_change_that_is_refused_changes_nothing(
     is_problem(admin.patch(path(client), json=body), status, code)
     assert shown(admin, client) == before
     assert client.get("/auth/me").status_code == 200
+
+
+def test_an_admins_token_changes_anybody_but_the_admin(
+    server: Server, admin: httpx.Client, client: httpx.Client
+) -> None:
+    before, email = shown(admin, admin), shown(admin, client)["email"]
+    program = server.client(headers=bearer(new_token(admin, scope="all")[1]))
+    for body in ({"password": NEW}, {"name": "Taken over"}, {"name": "Taken over", "password": NEW}):
+        is_problem(program.patch(path(admin), json=body), 403, "token_scope")
+    assert shown(admin, admin) == before
+    is_problem(login(server, ADMIN[0], NEW), 401, "bad_credentials")
+    assert program.patch(path(client), json={"name": "By a program", "password": NEW}).status_code == 200
+    assert login(server, email, NEW).json()["user"]["name"] == "By a program"
+
+
+def test_the_admin_who_is_signed_in_changes_the_own_account_too(server: Server) -> None:
+    admin = server.admin()
+    name = shown(admin, admin)["name"]
+    for other in ("Boss", name):
+        assert admin.patch(path(admin), json={"name": other}).json()["user"]["name"] == other
+    assert admin.patch(path(admin), json={"password": ADMIN[1]}).status_code == 200
+    is_problem(admin.get("/auth/me"), 401, "session_ended")
+    assert login(server, *ADMIN).status_code == 200
 
 
 # -- deleting ---------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """How much a user may ask for: requests in a minute, answers at a time, tokens in a month."""
 
+import json
 import time
 from collections.abc import Iterator
 
@@ -12,6 +13,7 @@ from tests.harness.person import Person, chat_body
 from tests.harness.raw import RawClient
 from tests.harness.scripted import Gates, scripted_backend
 from tests.harness.server import Server
+from tests.harness.sse import frames
 from tests.harness.tokens import ask, new_token, sdk
 from tests.harness.waiting import eventually
 
@@ -160,6 +162,11 @@ def _budget(user: Person, tokens: int | None) -> None:
     assert user.server.admin().put(f"/api/admin/users/{me}/budget", json=body).json() == body
 
 
+def _used(user: Person) -> int:
+    used: int = user.http.get("/api/me/usage").json()["budget"]["used"]
+    return used
+
+
 def test_who_has_spent_a_months_tokens_is_told_so_and_not_to_try_again(user: Person) -> None:
     _budget(user, 10)
     for _ in range(2):  # Eight tokens each: the first is within the budget, and the second begins within it.
@@ -174,6 +181,35 @@ def test_who_has_spent_a_months_tokens_is_told_so_and_not_to_try_again(user: Per
     embeddings = user.http.post("/v1/embeddings", json={"model": "scripted"}, headers=user.bearer)
     is_openai_error(embeddings, 429, "budget_spent")
     assert user.openai.models.list().data
+
+
+def test_streams_count_too_and_who_did_not_ask_for_the_usage_is_not_told_it(user: Person) -> None:
+    _budget(user, 16)
+    for number in (1, 2):
+        answer = user.chat("say hello", stream=True)
+        told = list(frames(answer))
+        assert told[-1] == ("", "[DONE]")
+        assert "".join(c["delta"].get("content", "") for _, t in told[:-1] for c in t["choices"]) == "hello "
+        assert not [t for _, t in told[:-1] if not t["choices"] or "usage" in t]
+        eventually(lambda n=number: _used(user) == 8 * n, "it is counted")  # type: ignore[misc]
+    is_openai_error(user.chat("say more", stream=True), 429, "budget_spent")
+
+
+def test_who_asks_for_the_usage_is_told_it_with_a_budget_and_without(user: Person) -> None:
+    for budget in (None, 100):
+        _budget(user, budget)
+        answer = user.chat("say hello", stream=True, stream_options={"include_usage": True})
+        (usage,) = [t for _, t in frames(answer) if t != "[DONE]" and not t["choices"]]
+        assert usage["usage"] == {"prompt_tokens": 3, "completion_tokens": 5, "total_tokens": 8}
+
+
+def test_what_a_user_without_a_budget_sends_arrives_byte_for_byte(user: Person) -> None:
+    sent = b'{ "stream":true,\n"model": "scripted", "messages": [{"role": "user", "content": "echo"}] }'
+    headers = {**user.bearer, "content-type": "application/json"}
+    assert user.http.post(CHAT, content=sent, headers=headers).json()["body"].encode() == sent
+    _budget(user, 100)
+    seen = json.loads(user.http.post(CHAT, content=sent, headers=headers).json()["body"])
+    assert seen == {**json.loads(sent), "stream_options": {"include_usage": True}}
 
 
 def test_turns_have_the_same_budget_and_go_on_when_the_admin_lifts_it(user: Person) -> None:

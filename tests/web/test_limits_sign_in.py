@@ -1,5 +1,6 @@
 """How often somebody may try to sign in: by address, and by account."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from tests.harness.inside import Inside, inside
 from tests.harness.server import PASSWORD
 
 WRONG = "not the password"
+JSON = {"content-type": "application/json"}
 FULL_WIDTH = str.maketrans({chr(c): chr(c + 0xFEE0) for c in range(ord("a"), ord("z") + 1)})
 
 
@@ -147,6 +149,63 @@ async def test_one_address_may_try_so_often_whatever_it_tries(tmp_path: Path, cl
         assert (await client.get("/auth/state")).status_code == 200
         clock.now += wait
         assert (await login(client, email, PASSWORD)).status_code == 200
+
+
+@pytest.mark.usefixtures("clock")
+async def test_attempts_that_make_no_sense_are_attempts_too(tmp_path: Path) -> None:
+    async with inside(tmp_path, sign_ins_per_address=4) as stack:
+        client = stack.client("192.0.2.1")
+        for path, body in (("login", b"{"), ("signup", b"[]"), ("setup", b'{"email": 7}'), ("login", b"")):
+            is_problem(await client.post(f"/auth/{path}", content=body, headers=JSON), 422, "malformed")
+        for path in ("login", "signup", "setup"):
+            is_too_many(await client.post(f"/auth/{path}", content=b"{", headers=JSON))
+        assert (await client.get("/auth/state")).status_code == 200
+
+
+@pytest.mark.usefixtures("clock")
+async def test_signing_out_is_no_attempt_and_always_possible(tmp_path: Path) -> None:
+    async with inside(tmp_path, sign_ins_per_address=2) as stack:
+        email = new_email()
+        client = await stack.sign_up(email)  # The first attempt from this address.
+        assert (await client.post("/auth/logout")).status_code == 200
+        for _ in range(5):
+            is_problem(await client.post("/auth/logout"), 401)
+        assert (await login(client, email, PASSWORD)).status_code == 200
+        is_too_many(await login(client, email, PASSWORD))
+        assert (await client.post("/auth/logout")).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/auth/login", "/auth/signup", "/auth/setup"])
+@pytest.mark.parametrize(
+    ("header", "status"),
+    [((b"content-length", b"65537"), 413), ((b"transfer-encoding", b"chunked"), 411)],
+    ids=["too long", "of any length"],
+)
+async def test_no_stranger_sends_more_than_a_sign_in_needs(
+    tmp_path: Path, path: str, header: tuple[bytes, bytes], status: int
+) -> None:
+    async def receive() -> dict[str, Any]:
+        raise AssertionError("its body is read")
+
+    sent: list[dict[str, Any]] = []
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    async with inside(tmp_path) as stack:
+        scope = {"type": "http", "method": "POST", "path": path, "headers": [header]}
+        await stack.front(scope, receive, send)
+        start, body = sent
+        assert (start["status"], json.loads(body["body"])["status"]) == (status, status)
+        assert (b"connection", b"close") in start["headers"]
+
+
+async def test_a_sign_in_of_the_greatest_length_is_looked_at(tmp_path: Path) -> None:
+    async with inside(tmp_path) as stack:
+        email = await user_of(stack)
+        body = json.dumps({"email": email, "password": PASSWORD}).encode().ljust(64 * 1024)
+        assert (await stack.client().post("/auth/login", content=body, headers=JSON)).status_code == 200
+        assert (await stack.client().post("/auth/login", content=body + b" ", headers=JSON)).status_code == 413
 
 
 async def test_a_whole_network_of_ipv6_is_one_address(tmp_path: Path) -> None:

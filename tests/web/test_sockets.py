@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 import trio
+import trio.testing
 from hypercorn.config import Config
 from hypercorn.trio.tcp_server import TCPServer
 from quart import Response, request
@@ -19,6 +20,7 @@ from quart_trio import QuartTrio
 
 import web.server
 from tests.harness.contract import new_email
+from tests.harness.inside import inside
 from tests.harness.ports import free_port
 from tests.harness.server import Server
 from tests.harness.sockets import connect, head, read_all, read_until
@@ -195,6 +197,42 @@ async def test_the_handler_is_cancelled_when_its_client_goes_before_the_answer()
             await began.wait()
             await stream.aclose()
             await gone.wait()
+
+
+@pytest.mark.parametrize("path", ["/api/agents", "/v1/chat/completions"])
+async def test_a_refusal_before_the_body_has_come_leaves_the_connection_usable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    """The body is sent only when everybody waits: for it or, if the refusal did not, for the next request."""
+    monkeypatch.setattr("hypercorn.trio.run.TCPServer", TCPServer)
+    monkeypatch.setattr("web.asgi._REST_SECONDS", 20.0)
+    refused, body = trio.Event(), b'{"backend": "demo"}'
+    request = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+
+    def telling(app: Any) -> Any:
+        async def told(scope: dict[str, Any], receive: Any, send: Any) -> None:
+            async def sends(message: dict[str, Any]) -> None:
+                if message["type"] == "http.response.start":
+                    refused.set()
+                await send(message)
+
+            await app(scope, receive, sends)
+
+        return told
+
+    async with inside(tmp_path) as stack:
+        front = stack.front
+        front._quart, front._openai = telling(front._quart), telling(front._openai)
+        async with serving(front) as port, await trio.open_tcp_stream("127.0.0.1", port) as stream:
+            await stream.send_all(request)
+            with trio.fail_after(20):
+                await refused.wait()
+                await trio.testing.wait_all_tasks_blocked()
+            answer = await ask(stream, body, b"}")
+            assert answer.startswith(b"HTTP/1.1 401")
+            assert b"connection: close" not in answer
+            for _ in range(2):
+                assert (await ask(stream, request + body, b"}")).startswith(b"HTTP/1.1 401")
 
 
 # -- against a real server --------------------------------------------------------------------------------

@@ -2,15 +2,19 @@
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
+from typing import get_args
 
 import httpx
 import openai
 import pytest
 
+from domain.tokens.rules import Scope
 from tests.conftest import FAST_DEMO
 from tests.harness.backends import MANY_MODELS
 from tests.harness.contract import has_shape, is_openai_error, is_problem, new_email
 from tests.harness.events import events
+from tests.harness.inside import ORIGIN, inside
 from tests.harness.server import Server
 from tests.harness.sse import frames
 from tests.harness.tokens import TOKENS, ask, bearer, new_token, sdk
@@ -87,6 +91,7 @@ def test_no_two_secrets_are_alike(client: httpx.Client) -> None:
         ({"name": "x", "scope": "admin"}, 422, "malformed"),
         ({"name": "x", "models": ["unheard-of"]}, 404, "model_not_found"),
         ({"name": "x", "models": "demo"}, 422, "malformed"),
+        ({"name": "x", "scope": "all", "models": ["demo"]}, 400, "models_need_v1"),
         ({}, 422, "malformed"),
     ],
 )
@@ -161,6 +166,24 @@ def test_a_token_for_some_models_shows_and_opens_no_others(client: httpx.Client,
         by_query = nobody.get(f"/v1/files?model={model}", headers=bearer(secret))
         assert (by_query.status_code == 403) == (status == 403), model
     assert {a["backend"] for a in client.get("/api/agents").json()["agents"]} == {"demo", "many"}
+
+
+async def test_a_token_for_some_models_opens_nothing_beyond_v1_even_if_it_once_said_so(tmp_path: Path) -> None:
+    async with inside(tmp_path) as stack:
+        client = await stack.sign_up(new_email())
+        user, before = (await client.get("/auth/me")).json()["user"]["id"], (await client.get("/api/agents")).json()
+        tokens, scopes = stack.stack.services.tokens, get_args(Scope)
+        for scope in scopes:
+            _, secret = await tokens.create(
+                user, name="old", scope=scope, models=("demo",), expires_at=None, origin=ORIGIN
+            )
+            program = stack.client(**bearer(secret))
+            assert (await program.get("/v1/models")).status_code == 200
+            for path in ("/api/agents", "/auth/me", "/api/me/usage", "/api/conversations"):
+                is_problem(await program.get(path), 403, "token_scope")
+            is_problem(await program.post("/api/agents", json={"backend": "demo"}), 403, "token_scope")
+        assert len(scopes) == 2
+        assert (await client.get("/api/agents")).json() == before
 
 
 def test_a_models_name_with_a_line_break_is_one_model(client: httpx.Client) -> None:

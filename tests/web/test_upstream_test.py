@@ -13,7 +13,7 @@ from tests.conftest import FAST_DEMO
 from tests.harness.contract import has_shape, is_problem, new_email
 from tests.harness.faults import faults
 from tests.harness.inside import inside
-from tests.harness.keys import OVERRIDES, set_key, share
+from tests.harness.keys import OVERRIDES, SHARED, set_key, share
 from tests.harness.model_server import GOOD_KEY, MODELS, ModelServer
 from tests.harness.server import Server
 
@@ -295,6 +295,35 @@ async def test_private_addresses_are_for_all_where_the_settings_say_so(
         assert (await _tried(user, models.url("good")))["ok"] is True
         assert (await _tried(user, models.url("redirect")))["ok"] is False
     assert [path for path, _ in models.asked] == ["/good/v1/models", "/redirect/v1/models"]
+
+
+@pytest.mark.parametrize("backend", ["", "keyed"])
+async def test_the_key_that_the_admin_shares_goes_only_where_the_admin_says(
+    tmp_path: Path, declared: Path, models: ModelServer, backend: str
+) -> None:
+    models.asked.clear()
+    url = {"value": models.url("good")}
+    async with inside(tmp_path, backends_config_path=declared, private_upstreams=True) as stack:
+        admin, user = await stack.admin(), await stack.sign_up(new_email())
+
+        async def test() -> Json:
+            found: Json = (await user.post(TEST, json={"backend": backend})).json()
+            return found
+
+        for name, value in (("LLM_API_KEY", {"value": GOOD_KEY}), ("LLM_BASE_URL", url)):
+            await admin.put(f"{OVERRIDES}/{name}", json=value)
+            await admin.put(f"{SHARED}/{name}", json={"shared": True})
+        assert (await test())["ok"] is True, "both are the admin's"
+        models.asked.clear()
+        await user.put(f"{OVERRIDES}/LLM_BASE_URL", json=url)
+        found = await test()
+        assert (found["ok"], found["models"], models.asked) == (False, [], [])
+        assert "LLM_API_KEY" in found["detail"]
+        await user.put(f"{OVERRIDES}/LLM_API_KEY", json={"value": GOOD_KEY})
+        assert (await test())["ok"] is True, "both are the user's"
+        await user.delete(f"{OVERRIDES}/LLM_BASE_URL")
+        assert (await test())["ok"] is True, "the user's own key, for the admin's address"
+    assert len(models.asked) == 2
 
 
 @pytest.mark.usefixtures("short")

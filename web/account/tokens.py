@@ -63,6 +63,11 @@ async def tokens() -> Response:
 async def create(data: NewToken) -> Response:
     """Make a token."""
     who = person()
+    if data.models and data.scope != "v1":
+        raise Invalid(
+            "A token for some models only is good for /v1 only: choose the scope `v1`, or leave `models` empty.",
+            code="models_need_v1",
+        )
     for model in data.models:
         services().backends.for_model(model)
         if not model.isprintable():

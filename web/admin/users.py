@@ -7,7 +7,7 @@ from quart_schema import document_response, tag_blueprint, validate_request
 from domain.errors import Invalid
 from projections.users import User
 from web.auth.routes import Account, Credentials
-from web.context import admin_origin, services
+from web.context import admin_origin, person, services
 from web.schemas import Answer, Request, Seconds
 
 blueprint = Blueprint("admin", __name__, url_prefix="/api/admin")
@@ -81,6 +81,8 @@ async def change(user_id: str, data: ChangedAccount) -> Response:
     """Change a user's name or password."""
     origin = admin_origin()
     user = services().views.users.get(user_id)
+    if origin.actor == f"user:{user_id}":
+        person()  # Of its own account, a program may change nothing here either.
     services().accounts.check(user, name=data.name, password=data.password)  # All of it, or nothing.
     if data.name is not None:
         user = await services().accounts.rename(user, data.name, origin)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from werkzeug.http import parse_cookie
@@ -55,12 +56,13 @@ class Caller:
 
 
 class Guard:
-    """Identifies callers, from memory alone. Header names are lower case."""
+    """Identifies callers, from memory alone; nobody of those who are `leaving`. Header names are lower case."""
 
-    def __init__(self, settings: WebSettings, views: Views, usage: UsageMeter) -> None:
+    def __init__(self, settings: WebSettings, views: Views, usage: UsageMeter, leaving: AbstractSet[str]) -> None:
         self._settings = settings
         self._views = views
         self._usage = usage
+        self._leaving = leaving
 
     def identify(self, method: str, headers: Mapping[str, str], correlation: str) -> Caller:
         """Return the caller: by API token, by the bearer token of a sign-in, or by cookie.
@@ -80,16 +82,20 @@ class Guard:
         return caller
 
     def identify_beyond_v1(self, method: str, headers: Mapping[str, str], correlation: str) -> Caller:
-        """Return the caller of anything but /v1. Raises Forbidden for a token that is good for /v1 only, too."""
+        """Return the caller of anything but /v1. Raises Forbidden for a token that is good for /v1 only, too.
+
+        That is also one for some models: beyond /v1, a model is only one of many things that start an agent.
+        """
         caller = self.identify(method, headers, correlation)
-        if isinstance(caller.credential, Token) and caller.credential.scope != "all":
+        token = caller.credential
+        if isinstance(token, Token) and (token.scope != "all" or token.models):
             raise Forbidden("This API token is good for /v1 only.", code="token_scope")
         return caller
 
     def is_good(self, caller: Caller) -> bool:
         """Tell whether a caller of a while ago would still be let in."""
         now = time.time()
-        if self._views.users.find(caller.user.id) is None:
+        if self._user(caller.user.id) is None:
             return False
         if isinstance(caller.credential, Session):
             return self._views.sessions.live(caller.credential.id, now) is not None
@@ -100,6 +106,9 @@ class Guard:
         claims = jwts.read(bearer(headers), self._settings.operator_key)
         return claims is not None and claims["sub"] == jwts.OPERATOR
 
+    def _user(self, user_id: str) -> User | None:
+        return None if user_id in self._leaving else self._views.users.find(user_id)
+
     def _cookie(self, headers: Mapping[str, str]) -> str:
         try:
             return parse_cookie(headers.get("cookie", "")).get(self._settings.cookie_name, "")
@@ -108,7 +117,7 @@ class Guard:
 
     def _program(self, secret: str, correlation: str) -> Caller:
         token = self._views.tokens.by_hash(hash_of(secret))
-        user = self._views.users.find(token.user_id) if token else None
+        user = self._user(token.user_id) if token else None
         if token is None or user is None:
             raise Unauthenticated("This API token is wrong or was revoked. Make another one.", code="bad_token")
         if _is_over(token, time.time()):
@@ -119,7 +128,7 @@ class Guard:
     def _person(self, token: str, correlation: str) -> Caller:
         claims = jwts.read(token, self._settings.jwt_secret)
         session = self._views.sessions.live(str(claims.get("sid")), time.time()) if claims else None
-        user = self._views.users.find(session.user_id) if session else None
+        user = self._user(session.user_id) if session else None
         if session is None or user is None:
             raise Unauthenticated("This sign-in has ended. Sign in again.", code="session_ended")
         return Caller(user, session, correlation)

@@ -11,7 +11,7 @@ from eventlog.envelope import Origin
 from projections.users import User
 from supervisors.commands.invites import PREFIX, bad_invite
 from web.auth import jwts
-from web.context import anonymous_origin, caller, client_site, services, throttle
+from web.context import anonymous_origin, caller, services, throttle
 from web.schemas import Answer, Ok, Request
 
 blueprint = Blueprint("auth", __name__, url_prefix="/auth")
@@ -91,7 +91,6 @@ async def state() -> Response:
 async def setup(data: Setup) -> Response:
     """Create the admin with the one-time token, and sign in."""
     origin = anonymous_origin()
-    throttle().check_address(client_site())
     lifecycle = services().lifecycle
     if not lifecycle.setup_token or not hmac.compare_digest(data.token.encode(), lifecycle.setup_token.encode()):
         raise Forbidden(
@@ -111,7 +110,6 @@ async def setup(data: Setup) -> Response:
 async def signup(data: Signup) -> Response:
     """Create an account and sign in."""
     origin = anonymous_origin()
-    throttle().check_address(client_site())
     user = await services().accounts.register(
         email=data.email,
         password=data.password,
@@ -142,7 +140,6 @@ def _invitation(code: str) -> str:
 async def login(data: Credentials) -> Response:
     """Sign in."""
     origin = anonymous_origin()
-    throttle().check_address(client_site())
     throttle().check_account(data.email)
     user = await services().accounts.authenticate(data.email, data.password)
     throttle().succeeded(data.email)

@@ -15,6 +15,7 @@ import trio
 
 from domain.backends.definition import Backend
 from domain.errors import Unprocessable
+from domain.keys.policy import Effective
 from web.context import caller, services
 
 BASE_URL, API_KEY, MODEL = "LLM_BASE_URL", "LLM_API_KEY", "LLM_MODEL"
@@ -34,7 +35,8 @@ class Tested:
 
 async def test_upstream(backend_name: str) -> Tested:
     """Ask `<LLM_BASE_URL>/models`, with the values that count for the caller. Raises Unprocessable without any."""
-    values = _values(backend_name)
+    found = _values(backend_name)
+    values = {name: e.value for name, e in found.items()}
     url = values.get(BASE_URL, "")
     if not url:
         raise Unprocessable(f"{BASE_URL} has no value. Set it first.", code="missing_values", missing=[BASE_URL])
@@ -44,6 +46,12 @@ async def test_upstream(backend_name: str) -> Tested:
     key = values.get(API_KEY, "")
     if not (key.isascii() and key.isprintable()):
         return Tested(False, f"{API_KEY} holds a character that no key can have, such as a line break.")
+    if key and found[API_KEY].source == "shared" and found[BASE_URL].source not in {"shared", "default"}:
+        return Tested(
+            False,
+            f"{API_KEY} is the admin's and {BASE_URL} is yours: the admin's key is not tried there. "
+            f"Set {API_KEY} of your own, or clear {BASE_URL}.",
+        )
     with trio.move_on_after(_SECONDS):
         return await _ask(url.rstrip("/") + "/models", key, values.get(MODEL, ""))
     return Tested(False, f"{host} did not answer within {_SECONDS:.0f} seconds. Check {BASE_URL}.")
@@ -60,13 +68,10 @@ def _host(url: str) -> str:
     return parts.hostname or "" if parts.scheme in {"http", "https"} else ""
 
 
-def _values(backend_name: str) -> dict[str, str]:
+def _values(backend_name: str) -> dict[str, Effective]:
     user = caller().user
-    if backend_name:
-        found = services().views.effective(services().backends.get(backend_name), user.id)
-    else:
-        found = services().views.effective(_AnyBackend, user.id)
-    return {name: e.value for name, e in found.items()}
+    backend = services().backends.get(backend_name) if backend_name else _AnyBackend
+    return services().views.effective(backend, user.id)
 
 
 _AnyBackend = Backend.model_validate(

@@ -15,7 +15,7 @@ import structlog
 import trio
 
 from domain.backends.adaptation import Adapted, adapt
-from domain.errors import OUR_FAULT, DomainError, EngineFailed
+from domain.errors import OUR_FAULT, DomainError, EngineFailed, Unauthenticated
 from eventlog.errors import EventLogError
 from supervisors.runners.probe import auth_headers
 from supervisors.runners.run import Run
@@ -28,7 +28,7 @@ from web.openai.headers import HeaderList, to_client, to_runner
 from web.openai.models import model_info, model_list
 from web.openai.routing import Destination, destination
 from web.openai.upstream import ConnectionPool, HookedStream
-from web.openai.usage import AnswerTail
+from web.openai.usage import AnswerTail, asking_for_usage, without_usage
 from web.problems import LOG_REFUSED
 from web.services import Services
 
@@ -59,6 +59,8 @@ class Exchange:
     is_event_stream: bool = False
     in_event: bool = False
     """Whether what was sent last ends within an event, which only a huge one can."""
+    hides_usage: bool = False
+    """Whether the client did not ask for the usage that its stream ends with."""
     cut: bool = False
     failed: bool = False
     tail: AnswerTail = field(default_factory=AnswerTail)
@@ -92,12 +94,16 @@ class Exchange:
             # An event of this size is let go in pieces: memory comes first.
             self.pending, self.pending_size = [], 0
             self.in_event = not data.endswith((b"\n\n", b"\n\r\n"))
+        if self.hides_usage:
+            data = without_usage(data)
         if data:
             await self.send({"type": "http.response.body", "body": data, "more_body": True})
 
     async def finish(self, data: bytes = b"") -> None:
         """Write out the burst and `data`, and end the answer."""
         last = b"".join((*self.pending, data))
+        if self.hides_usage:
+            last = without_usage(last)
         self.final = True
         await self.send({"type": "http.response.body", "body": last, "more_body": False})
 
@@ -220,7 +226,7 @@ class OpenAISurface:
         for attempt in (1, 2):
             async with supervisor.lease(caller.origin) as lease:
                 try:
-                    await self._exchange(exchange, to, lease.run, body)
+                    await self._exchange(exchange, caller, to, lease.run, body)
                 except httpcore2.ConnectError as error:
                     # It died a moment ago and nobody was told yet: with the notice, a fresh one is started.
                     if attempt == 2 or not await lease.run.dies_soon():
@@ -229,9 +235,14 @@ class OpenAISurface:
                 else:
                     return
 
-    async def _exchange(self, exchange: Exchange, to: Destination, run: Run, body: bytes) -> None:
+    async def _exchange(self, exchange: Exchange, caller: Caller, to: Destination, run: Run, body: bytes) -> None:
         adapted = self._adapt(exchange, to, run)
-        content = body if adapted.body is None else orjson.dumps(adapted.body)
+        changed = adapted.body
+        # Of a user with a budget it has to be known what every answer cost.
+        if caller.user.monthly_tokens is not None and to.body is not None and _is_completion(exchange):
+            asking = asking_for_usage(changed or to.body)
+            exchange.hides_usage, changed = asking is not None, asking or changed
+        content = body if changed is None else orjson.dumps(changed)
         request = httpcore2.Request(
             exchange.scope["method"],
             self._url(exchange, run),
@@ -250,6 +261,8 @@ class OpenAISurface:
             if isinstance(stream, HookedStream):
                 stream.before_read = exchange.flush
             async for data in response.aiter_stream():
+                if not self._guard.is_good(caller):
+                    raise Unauthenticated("This sign-in, or API token, has ended.", code="session_ended")
                 exchange.gather(data)
                 if exchange.pending_size > FLUSH_BYTES:
                     await exchange.flush()
@@ -261,7 +274,7 @@ class OpenAISurface:
         await exchange.finish()
 
     def _adapt(self, exchange: Exchange, to: Destination, run: Run) -> Adapted:
-        if to.body is None or not exchange.scope["path"].endswith("/chat/completions"):
+        if to.body is None or not _is_chat(exchange):
             return Adapted({}, None)
         first = to.session not in run.sessions
         run.sessions.add(to.session)
@@ -310,6 +323,14 @@ class OpenAISurface:
             # A body of a promised length or type cannot be mended. Without its end the server cuts the connection,
             # which is the only honest signal.
             exchange.final = True
+
+
+def _is_chat(exchange: Exchange) -> bool:
+    return bool(exchange.scope["path"].endswith("/chat/completions"))
+
+
+def _is_completion(exchange: Exchange) -> bool:
+    return bool(exchange.scope["path"].endswith("/completions"))  # Those of before chats had the same streams.
 
 
 async def _watch_client(exchange: Exchange) -> None:

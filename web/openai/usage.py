@@ -1,7 +1,9 @@
 """What an answer says of the tokens that it took, read from its end as it passes."""
 
 import json
+import re
 from collections import deque
+from typing import Any
 
 from domain.conversations.events import Usage
 from supervisors.turns.answer import token_count
@@ -10,6 +12,27 @@ _KEY = b'"usage"'
 _TAIL_BYTES = 64 * 1024
 _ATTEMPTS = 8
 _DECODER = json.JSONDecoder()
+_EVENT_END = re.compile(rb"(?<=\n\n)|(?<=\n\r\n)")
+_NO_CHOICES = re.compile(rb'"choices"\s*:\s*\[\s*\]')
+
+
+def asking_for_usage(body: dict[str, Any]) -> dict[str, Any] | None:
+    """Return a request whose stream ends with its usage; None when it does already, or is no stream.
+
+    Agents may be generous about what is true: so is this.
+    """
+    options = body.get("stream_options")
+    options = options if isinstance(options, dict) else {}
+    if not body.get("stream") or options.get("include_usage") is True:
+        return None
+    return {**body, "stream_options": {**options, "include_usage": True}}
+
+
+def without_usage(events: bytes) -> bytes:
+    """Return server-sent events without the one that tells the usage and nothing else."""
+    if not _NO_CHOICES.search(events):
+        return events
+    return b"".join(e for e in _EVENT_END.split(events) if not (_NO_CHOICES.search(e) and _KEY in e))
 
 
 class AnswerTail:

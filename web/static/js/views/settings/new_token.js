@@ -11,16 +11,17 @@ const DAY_SECONDS = 86_400;
 /** @param {{onMade: (made: import("./tokens.js").Made) => void, onCancel: () => void}} props */
 export function NewToken({ onMade, onCancel }) {
   const [some, setSome] = useState(false);
+  const [scope, setScope] = useState("v1");
   const first = useFocus();
 
   /** @param {Record<string, string>} fields @param {HTMLFormElement} form */
   async function make(fields, form) {
-    const models = some ? new FormData(form).getAll("models").map(String) : [];
+    const models = some && scope === "v1" ? new FormData(form).getAll("models").map(String) : [];
     // An empty list means all models: never what somebody meant who asked for some.
-    if (some && !models.length) throw new Error("Choose at least one model, or allow all of them.");
+    if (some && scope === "v1" && !models.length) throw new Error("Choose at least one model, or allow all of them.");
     const days = Number(fields.days);
     const expires_at = days ? Math.floor(Date.now() / 1000) + days * DAY_SECONDS : null;
-    onMade(await call("POST", "/api/me/tokens", { name: fields.name.trim(), scope: fields.scope, expires_at, models }));
+    onMade(await call("POST", "/api/me/tokens", { name: fields.name.trim(), scope, expires_at, models }));
   }
 
   return html`
@@ -41,14 +42,14 @@ export function NewToken({ onMade, onCancel }) {
         </div>
         <fieldset>
           <legend>It may use</legend>
-          <label class="check"><input type="radio" name="scope" value="v1" defaultChecked /> only the OpenAI API (/v1)</label>
-          <label class="check"><input type="radio" name="scope" value="all" /> everything that I may use, also my conversations</label>
+          <label class="check"><input type="radio" name="scope" checked=${scope === "v1"} onChange=${() => setScope("v1")} /> only the OpenAI API (/v1)</label>
+          <label class="check"><input type="radio" name="scope" checked=${scope === "all"} onChange=${() => setScope("all")} /> everything that I may use, also my conversations</label>
         </fieldset>
-        <fieldset>
+        <fieldset disabled=${scope === "all"}>
           <legend>Models</legend>
-          <label class="check"><input type="radio" name="which" checked=${!some} onChange=${() => setSome(false)} /> all, also those that come later</label>
-          <label class="check"><input type="radio" name="which" checked=${some} onChange=${() => setSome(true)} /> only these</label>
-          ${some && html`<div class="choices">
+          <label class="check"><input type="radio" name="which" checked=${!some || scope === "all"} onChange=${() => setSome(false)} /> all, also those that come later</label>
+          <label class="check"><input type="radio" name="which" checked=${some && scope === "v1"} onChange=${() => setSome(true)} /> only these</label>
+          ${some && scope === "v1" && html`<div class="choices">
             ${enabledBackends.value.flatMap((b) => b.models).map((id) => html`<label class="check" key=${id}><input type="checkbox" name="models" value=${id} /> <code>${id}</code></label>`)}
           </div>`}
         </fieldset>
