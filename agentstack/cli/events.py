@@ -87,9 +87,9 @@ def export(**given: Any) -> None:
     """Print all events that fit as JSON, one a line, oldest first."""
     reader = open_reader()
     wanted = _filter(reader, newest=False, given=given)
-    while found := reader.exported(wanted):
-        click.echo(b"\n".join(map(orjson.dumps, found)))
-        wanted = replace(wanted, after=found[-1]["position"])
+    while found := reader.stored(wanted):
+        click.echo(b"\n".join(map(orjson.dumps, reader.exported(found))))
+        wanted = replace(wanted, after=found[-1].position)
 
 
 @events.command()
