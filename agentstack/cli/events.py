@@ -17,7 +17,7 @@ from domain.users.rules import normal_email
 from eventlog.described import described
 from eventlog.envelope import Recorded
 from eventlog.filter import Filter
-from eventlog.reader import Reader
+from eventlog.reader import EXPORT_BATCH, Reader
 from projections.views import Views
 
 _POLL_SECONDS = 0.5
@@ -87,7 +87,7 @@ def export(**given: Any) -> None:
     """Print all events that fit as JSON, one a line, oldest first."""
     reader = open_reader()
     wanted = _filter(reader, newest=False, given=given)
-    while found := reader.stored(wanted):
+    while found := reader.stored(wanted, EXPORT_BATCH):
         click.echo(b"\n".join(map(orjson.dumps, reader.exported(found))))
         wanted = replace(wanted, after=found[-1].position)
 

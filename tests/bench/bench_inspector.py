@@ -19,7 +19,7 @@ from eventlog.codec import EventMapper
 from eventlog.envelope import StreamAppend
 from eventlog.filter import Filter
 from eventlog.log import FILE_NAME, EventLog, open_log
-from eventlog.reader import Reader
+from eventlog.reader import EXPORT_BATCH, Reader
 from eventlog.vault import Vault
 from projections.views import Views
 from tests.bench.bench_router import PAUSE_SECONDS, QUIET, chat
@@ -82,7 +82,7 @@ def _seconds(work: Callable[[], object]) -> float:
 def export(reader: Reader) -> float:
     """Return events per second of an export."""
     started, wanted, count = time.perf_counter(), Filter(until=EXPORTED), 0
-    while found := reader.stored(wanted):
+    while found := reader.stored(wanted, EXPORT_BATCH):
         assert b"\n".join(map(orjson.dumps, reader.exported(found)))
         count += len(found)
         wanted = Filter(after=found[-1].position, until=EXPORTED)

@@ -13,6 +13,7 @@ from quart_schema import document_response, tag_blueprint
 from domain.errors import Invalid, NotFound
 from eventlog.envelope import Recorded
 from eventlog.filter import Filter
+from eventlog.reader import EXPORT_BATCH
 from web.context import admin_origin, services, still_good
 from web.inspector.query import limit, number, shown, wanted, with_email
 from web.schemas import Answer
@@ -235,7 +236,7 @@ class ExportedEvents:
 
     def _batch(self) -> tuple[int, bytes]:
         reader = self._services.log.reader
-        found = reader.stored(replace(self._filter, until=self._last))
+        found = reader.stored(replace(self._filter, until=self._last), EXPORT_BATCH)
         lines = [orjson.dumps(with_email(self._services, one)) for one in reader.exported(found)]
         return (found[-1].position, b"\n".join(lines) + b"\n") if found else (0, b"")
 
