@@ -30,6 +30,9 @@ class Filter:
     since_us: int | None = None
     until_us: int | None = None
     newest_first: bool = False
+    by_stream: bool = False
+    """How to find them: all of the streams with the prefix, which are few, instead of going along the log. SQLite
+    has no way to know which is faster."""
 
     def sql(self, limit: int) -> tuple[str, list[Any]]:
         """Return a SELECT of whole rows in order, and its parameters; a negative limit means all.
@@ -39,22 +42,34 @@ class Filter:
         """
         order = "DESC" if self.newest_first else "ASC"
         clauses, parameters = self._common()
+        free = self._free
         queries: list[str] = []
         values: list[Any] = []
         for alternative in self._alternatives():
-            where = " AND ".join([*clauses, *(f"{column} = ?" for column, _ in alternative)])
-            queries.append(f"SELECT * FROM ({_SELECT} WHERE {where} ORDER BY position {order} LIMIT ?)")  # noqa: S608
+            where = " AND ".join([*clauses, *(f"{free}{column} = ?" for column, _ in alternative)])
+            queries.append(f"SELECT * FROM ({_SELECT} WHERE {where} ORDER BY {free}position {order} LIMIT ?)")  # noqa: S608
             values += [*parameters, *(value for _, value in alternative), limit]
         if len(queries) == 1:
             return f"{queries[0]} ORDER BY position {order}", values
         return f"{' UNION '.join(queries)} ORDER BY position {order} LIMIT ?", [*values, limit]
+
+    @property
+    def _free(self) -> str:
+        """What stands before a column whose index is not to be used."""
+        return "+" if self.by_stream else ""
+
+    @property
+    def part_of_a_name(self) -> str:
+        """The prefix, unless it is a kind of stream: those have an index in the order of positions."""
+        prefix = self.stream_prefix or ""
+        return "" if prefix.find(":") == len(prefix) - 1 else prefix
 
     def where(self) -> tuple[str, list[Any]]:
         """Return the condition for counting, and its parameters."""
         clauses, parameters = self._common()
         for columns in (["topic"] * len(self.types), ["owner", "actor"] if self.user else []):
             if columns:
-                clauses.append(f"({' OR '.join(f'{column} = ?' for column in columns)})")
+                clauses.append(f"({' OR '.join(f'{self._free}{column} = ?' for column in columns)})")
         users = [self.user, f"user:{self.user}"] if self.user else []
         return " AND ".join(clauses), [*parameters, *self.types, *users]
 
@@ -66,7 +81,7 @@ class Filter:
         return [one + other for one, other in product(types, users)]
 
     def _common(self) -> tuple[list[str], list[Any]]:
-        clauses = ["position > ?"]
+        clauses = [f"{self._free}position > ?"]
         parameters: list[Any] = [self.after]
         conditions: list[tuple[str, Any]] = [
             ("position <= ?", self.until),
@@ -78,15 +93,12 @@ class Filter:
         ]
         for clause, value in conditions:
             if value is not None:
-                clauses.append(clause)
+                clauses.append(f"{self._free}{clause}")
                 parameters.append(value)
-        if self.stream_prefix:
-            if (
-                self.stream_prefix.find(":") == len(self.stream_prefix) - 1
-            ):  # A kind of stream: it has an index in the order of positions.
-                clauses.append(f"{KIND} = ?")
-                parameters.append(self.stream_prefix)
-            else:
-                clauses.append("originator_id >= ? AND originator_id < ?")
-                parameters += [self.stream_prefix, self.stream_prefix + _HIGHEST]
+        if self.part_of_a_name:
+            clauses.append("originator_id >= ? AND originator_id < ?")
+            parameters += [self.part_of_a_name, self.part_of_a_name + _HIGHEST]
+        elif self.stream_prefix:
+            clauses.append(f"{KIND} = ?")
+            parameters.append(self.stream_prefix)
         return clauses, parameters

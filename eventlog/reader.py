@@ -17,6 +17,7 @@ from eventlog.filter import Filter
 from eventlog.schema import COLUMNS, open_for_reading
 
 BATCH, EXPORT_BATCH = 5000, 500
+_FEW = 10_000
 _SELECT = f"SELECT {COLUMNS} FROM stored_events "  # noqa: S608 - both are constants
 
 
@@ -106,7 +107,9 @@ class Reader:
         return low
 
     def _placed(self, wanted: Filter) -> Filter:
-        """Return a filter with positions instead of times: those have an index."""
+        """Return a filter with positions, which have an index, not times, and with the faster way to look."""
+        if wanted.part_of_a_name:
+            wanted = replace(wanted, by_stream=self._are_few(wanted.part_of_a_name))
         if wanted.since_us is None and wanted.until_us is None:
             return wanted
         after, until = wanted.after, wanted.until
@@ -116,6 +119,16 @@ class Reader:
             last = self.position_at(wanted.until_us)
             until = last if until is None else min(until, last)
         return replace(wanted, after=after, until=until, since_us=None, until_us=None)
+
+    def _are_few(self, prefix: str) -> bool:
+        """Tell whether the streams with a prefix have few events. Many are found sooner along the log."""
+        with self._connection() as c:
+            found = c.execute(
+                "SELECT COUNT(*) FROM (SELECT 1 FROM stored_events WHERE originator_id >= ? AND originator_id < ? "
+                "LIMIT ?)",
+                (prefix, prefix + "\U0010ffff", _FEW + 1),
+            ).fetchone()[0]
+        return bool(found <= _FEW)
 
     def counts(self, wanted: Filter, seconds: int) -> list[tuple[int, str, int]]:
         """Return (start in unix seconds, type, how many) of spans of `seconds` in which there are events."""

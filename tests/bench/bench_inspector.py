@@ -63,6 +63,7 @@ def looks(reader: Reader) -> Iterator[tuple[str, float]]:
         "three types": Filter(types=("turn.finished", "message.posted", "runner.failed"), newest_first=True),
         "a stream": Filter(stream="conversation:c1000", newest_first=True),
         "a kind of stream": Filter(stream_prefix="conversation:", newest_first=True),
+        "a part of names": Filter(stream_prefix="conversation:c77", newest_first=True),
         "a user": Filter(user="u7", newest_first=True),
         "a user and a type": Filter(user="u7", types=("turn.finished",), newest_first=True),
         "a second in the middle": Filter(**span, newest_first=True),  # type: ignore[arg-type]
