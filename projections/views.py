@@ -51,6 +51,7 @@ class Views:
         self.saved_position = 0
         """Everything up to here is in `views.db`."""
         self._changed = trio.Event()
+        self._saving = trio.Lock()
 
     @property
     def all(self) -> tuple[Projection, ...]:
@@ -111,17 +112,18 @@ class Views:
 
     async def save(self, store: ViewStore) -> None:
         """Save what has changed. A refusal of the disk costs only a longer catch-up at the next start."""
-        self._changed = trio.Event()
-        batch, position = self.take_batch(), self.position
-        try:
-            with trio.CancelScope(shield=True):  # What was taken must be saved, or marked again.
-                await trio.to_thread.run_sync(store.save, batch)
-        except Exception:
-            _logger.exception("views_not_saved", position=position)
-            for table, changes in batch.changes:
-                table.mark_changed(changes)
-        else:
-            self.saved_position = position
+        async with self._saving:  # The last time, at the end, may meet the one before it.
+            self._changed = trio.Event()
+            batch, position = self.take_batch(), self.position
+            try:
+                with trio.CancelScope(shield=True):  # What was taken must be saved, or marked again.
+                    await trio.to_thread.run_sync(store.save, batch)
+            except Exception:
+                _logger.exception("views_not_saved", position=position)
+                for table, changes in batch.changes:
+                    table.mark_changed(changes)
+            else:
+                self.saved_position = position
 
 
 @contextmanager

@@ -68,7 +68,6 @@ class Deletion:
         """Delete a user. Raises Invalid for the admin, Unavailable when the homes could not be removed."""
         if user.role == "admin":
             raise Invalid("The admin cannot be deleted: there is always exactly one.", code="admin_stays")
-        # Not cancelled half way: from the first event on, the user is gone.
         if user.id in self.leaving:
             return  # Somebody else is at it.
         self.leaving.add(user.id)
@@ -78,6 +77,7 @@ class Deletion:
             self.leaving.discard(user.id)
 
     async def _delete(self, user: User, origin: Origin) -> None:
+        # Not cancelled half way: from the first event on, the user is gone.
         with trio.CancelScope(shield=True):
             conversations = [c.id for c in self._views.conversations.of_user(user.id)]
             async with self._usage.not_writing():  # What it writes of a user who is gone, nothing would remove.

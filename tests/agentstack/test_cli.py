@@ -76,9 +76,7 @@ def test_a_second_server_on_the_same_folder_is_refused(server: Server) -> None:
 
 def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
     server = Server(tmp_path, backends=[FAST_DEMO])
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", server.port))
-        taken.listen()
+    with socket.create_server(("127.0.0.1", server.port)):
         said = told(server.cli("serve"))
     assert f"Port {server.port}" in said
     assert "ROUTER_PORT" in said
@@ -319,9 +317,7 @@ def test_the_doctor_says_what_is_wrong_and_how_to_mend_it(
 def test_the_doctor_finds_missing_programs_and_taken_ports(tmp_path: Path) -> None:
     broken = {**FAST_DEMO, "command": ["no-such-program-anywhere"]}
     server = Server(tmp_path, backends=[broken])
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", server.port))
-        taken.listen()
+    with socket.create_server(("127.0.0.1", server.port)):
         said = told(server.cli("doctor"))
     assert "no-such-program-anywhere" in said
     assert "taken by another program" in said

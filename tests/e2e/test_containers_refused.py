@@ -98,15 +98,12 @@ def test_a_network_that_does_not_exist_is_named_and_nothing_is_left(user: Person
 def test_a_port_that_is_taken_is_passed_over_and_without_any_left_people_are_told(
     tmp_path: Path, gates: Gates
 ) -> None:
-    taken, first = [], free_port()
+    first = free_port()
     with ExitStack() as stack:
-        for port in (first, first + 1):
-            listener = stack.enter_context(socket.socket())
-            listener.bind(("127.0.0.1", port))
-            listener.listen()
-            taken.append(listener)
-        ports = {"BACKEND_PORT_START": str(first), "BACKEND_PORT_END": str(first + 1)}
-        server = stack.enter_context(ContainerServer(tmp_path / "server", [agent(gates)], ports))
+        ports = (first, first + 1)
+        taken = [stack.enter_context(socket.create_server(("127.0.0.1", port))) for port in ports]
+        env = {"BACKEND_PORT_START": str(ports[0]), "BACKEND_PORT_END": str(ports[1])}
+        server = stack.enter_context(ContainerServer(tmp_path / "server", [agent(gates)], env))
         user, other = (stack.enter_context(Person(server, "port")) for _ in range(2))
         start_fails(user, "scripted", f"No free port between {first} and {first + 1}", "BACKEND_PORT_START")
         taken[1].close()

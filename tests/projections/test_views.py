@@ -1,6 +1,7 @@
 """projections.views."""
 
 import sqlite3
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
@@ -25,6 +26,7 @@ from projections.agents import Agents
 from projections.projection import Projection
 from projections.store import FILE_NAME, ViewStore
 from projections.views import Views, open_views, rebuild
+from tests.harness.waiting import PATIENCE_SECONDS
 from tests.projections.histories import ORIGIN, Step, history, record, rows
 
 MAPPER = EventMapper(EVENT_TYPES)
@@ -263,6 +265,36 @@ async def test_what_a_cancelled_save_did_not_save_the_next_one_does(tmp_path: Pa
     store.close()
     assert loaded.position == 1
     assert rows(loaded) == rows(views)
+
+
+async def test_a_save_that_meets_another_waits_for_it(tmp_path: Path) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    class Slow(ViewStore):
+        """Is told when to go on, in the middle of its first save."""
+
+        def _save_position(self, name: str, version: int, position: int) -> None:
+            begun.set()
+            assert go_on.wait(PATIENCE_SECONDS)
+            super()._save_position(name, version, position)
+
+    views = Views()
+    store = ViewStore(tmp_path / FILE_NAME)
+    store.load(views.all, LOG, 10)
+    store.close()
+    store = Slow(tmp_path / FILE_NAME)
+    views.apply(_starts("c1"))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(views.save, store)
+        while not begun.is_set():
+            await trio.lowlevel.checkpoint()
+        views.apply(_starts("c2", after=1))
+        nursery.start_soon(views.save, store)
+        await trio.testing.wait_all_tasks_blocked()
+        go_on.set()
+    assert views.saved_position == 2
+    assert set(store.positions().values()) == {2}
+    store.close()
 
 
 async def test_changes_are_gathered_and_saved_while_the_log_is_open(

@@ -45,9 +45,7 @@ def test_a_port_that_was_given_back_rests_for_as_long_as_possible() -> None:
 
 def test_a_port_that_somebody_listens_on_is_passed_over() -> None:
     first = _run_of_three()
-    with socket.socket() as other:
-        other.bind(("127.0.0.1", first))
-        other.listen()
+    with socket.create_server(("127.0.0.1", first)):
         assert PortPool(first, first + 2).reserve() == first + 1
 
 
