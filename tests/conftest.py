@@ -1,9 +1,11 @@
 """Fixtures for all tests."""
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 
 from tests.harness.server import Server
 
@@ -18,6 +20,18 @@ FAST_DEMO = {
     "stop_grace_seconds": 2,
 }
 """The demo agent without its pauses."""
+
+
+@pytest.fixture(autouse=True)
+def _own_logging() -> Iterator[None]:
+    """Undo what a test has set up by calling the command line: that logs to a stream which is closed by then."""
+    root, before = logging.getLogger(), structlog.get_config()
+    level, handlers = root.level, list(root.handlers)
+    yield
+    structlog.configure(**before)
+    root.setLevel(level)
+    for handler in [h for h in root.handlers if h not in handlers and type(h) is logging.StreamHandler]:
+        root.removeHandler(handler)
 
 
 @pytest.fixture(scope="module")

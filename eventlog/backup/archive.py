@@ -86,7 +86,7 @@ def read_backup(backup: Path, into: Path, passphrase: str = "") -> Manifest:
         source = cast(BinaryIO, DecryptingFile(file, passphrase)) if encrypted else file
         try:
             found, data = _unpack(source, into)
-        except (tarfile.TarError, EOFError) as error:
+        except (tarfile.TarError, EOFError, ValueError) as error:  # ValueError: a name that can be none.
             raise BadBackupError(f"{backup} is not a backup, or was damaged: {error}") from None
     try:
         told = json.loads(data)

@@ -1,15 +1,16 @@
 """agentstack.backups.schedule: when a backup is tried again, and what is logged of it."""
 
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
+import structlog
 import trio
 import trio.testing
-from structlog.testing import capture_logs
+from structlog.testing import LogCapture
 
 from agentstack.backups.schedule import keep_backups
 from agentstack.settings import Settings
@@ -31,6 +32,16 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
 
 
 Run = subprocess.CompletedProcess[bytes]
+Logged = list[MutableMapping[str, Any]]
+
+
+@pytest.fixture
+def logged(monkeypatch: pytest.MonkeyPatch) -> Logged:
+    """Return what is logged, whatever other tests have set up for it."""
+    capture = LogCapture()
+    logger = structlog.wrap_logger(structlog.PrintLogger(), processors=[capture])
+    monkeypatch.setattr("agentstack.backups.schedule._logger", logger)
+    return capture.entries
 
 
 async def _tries(settings: Settings, monkeypatch: pytest.MonkeyPatch, *ends: Callable[[], Run]) -> list[float]:
@@ -67,20 +78,19 @@ async def test_after_a_backup_that_failed_the_next_try_waits_longer_than_the_nex
     settings: Settings,
     monkeypatch: pytest.MonkeyPatch,
     autojump_clock: trio.testing.MockClock,
+    logged: Logged,
     failure: Callable[[], Run],
 ) -> None:
-    with capture_logs() as logged:
-        start, failed, again = await _tries(settings, monkeypatch, _made(MADE), failure)
+    start, failed, again = await _tries(settings, monkeypatch, _made(MADE), failure)
     look = failed - start
     assert again - failed > 10 * look > 0
     assert [r["event"] for r in logged] == ["backup_made", "backup_failed"]
 
 
 async def test_backups_that_left_something_out_say_how_much(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock, logged: Logged
 ) -> None:
-    with capture_logs() as logged:
-        await _tries(settings, monkeypatch, _made({**MADE, "left_out": ["users/a", "users/b"]}), _made(MADE))
+    await _tries(settings, monkeypatch, _made({**MADE, "left_out": ["users/a", "users/b"]}), _made(MADE))
     assert [(r["bytes"], r["left_out"]) for r in logged] == [(5, 2), (5, 0)]
 
 

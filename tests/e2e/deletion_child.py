@@ -6,7 +6,9 @@ The settings come from the environment, as those of a server do.
 import os
 import shutil
 import signal
+import sqlite3
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,9 @@ import trio
 
 from agentstack.root import Stack, open_stack
 from agentstack.settings import load_settings
+from domain.users.events import UserDeleted
 from eventlog.envelope import Origin
+from eventlog.log import FILE_NAME
 from eventlog.writer import FAIL_POINTS
 from projections.users import User
 from supervisors.commands import deletion
@@ -34,7 +38,13 @@ def arrange(stack: Stack, user: User, moment: str) -> None:
     if moment in FAIL_POINTS:
         writer = services.log._writer
         assert writer is not None
-        writer._on_point = lambda point: kill() if point == moment else None
+
+        def reached(point: str) -> None:
+            # Not at the commit of something else, such as of a runner that was adopted.
+            if point == moment and (moment == NOTHING_YET or _tells_of_a_deletion(stack)):
+                kill()
+
+        writer._on_point = reached
     elif moment == "stopping":
         _before(services.pool, "dismiss")
     elif moment == "stopped":
@@ -46,6 +56,13 @@ def arrange(stack: Stack, user: User, moment: str) -> None:
     else:
         _before(services.log, "forget")
     assert services.views.users.find(user.id)
+
+
+def _tells_of_a_deletion(stack: Stack) -> bool:
+    path = stack.settings.stack_data_root / FILE_NAME
+    with closing(sqlite3.connect(path)) as connection:
+        query = "SELECT 1 FROM stored_events WHERE topic = ?"
+        return connection.execute(query, (UserDeleted.TOPIC,)).fetchone() is not None
 
 
 def _before(owner: Any, method: str) -> None:
