@@ -7,7 +7,8 @@ from typing import Any
 from eventlog.schema import COLUMNS, KIND
 
 _SELECT = f"SELECT {COLUMNS} FROM stored_events"  # noqa: S608 - both are constants
-_HIGHEST = "\U0010ffff"
+HIGHEST = "\U0010ffff"
+"""Sorts after whatever may follow a prefix."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +98,7 @@ class Filter:
                 parameters.append(value)
         if self.part_of_a_name:
             clauses.append("originator_id >= ? AND originator_id < ?")
-            parameters += [self.part_of_a_name, self.part_of_a_name + _HIGHEST]
+            parameters += [self.part_of_a_name, self.part_of_a_name + HIGHEST]
         elif self.stream_prefix:
             clauses.append(f"{KIND} = ?")
             parameters.append(self.stream_prefix)

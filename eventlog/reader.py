@@ -13,7 +13,7 @@ from eventlog.codec import EventMapper
 from eventlog.described import described_stored, exported
 from eventlog.envelope import Recorded, StoredRecord
 from eventlog.errors import BrokenChainError
-from eventlog.filter import Filter
+from eventlog.filter import HIGHEST, Filter
 from eventlog.schema import COLUMNS, open_for_reading
 
 BATCH, EXPORT_BATCH = 5000, 500
@@ -126,7 +126,7 @@ class Reader:
             found = c.execute(
                 "SELECT COUNT(*) FROM (SELECT 1 FROM stored_events WHERE originator_id >= ? AND originator_id < ? "
                 "LIMIT ?)",
-                (prefix, prefix + "\U0010ffff", _FEW + 1),
+                (prefix, prefix + HIGHEST, _FEW + 1),
             ).fetchone()[0]
         return bool(found <= _FEW)
 
@@ -195,7 +195,7 @@ class Reader:
             "GROUP BY originator_id ORDER BY version DESC LIMIT ?"
         )
         with self._connection() as c:
-            names = c.execute(query, [prefix, prefix + "\U0010ffff", *owner, limit]).fetchall()
+            names = c.execute(query, [prefix, prefix + HIGHEST, *owner, limit]).fetchall()
             select = f"SELECT {COLUMNS} FROM stored_events WHERE originator_id = ? AND originator_version = ?"  # noqa: S608
             return [StoredRecord._make(c.execute(select, name).fetchone()) for name in names]
 
@@ -205,7 +205,7 @@ class Reader:
             return c.execute(
                 "SELECT originator_id, MAX(originator_version), MAX(position), MAX(at) FROM stored_events "
                 "WHERE originator_id >= ? AND originator_id < ? GROUP BY originator_id LIMIT ?",
-                (prefix, prefix + "\U0010ffff", limit),
+                (prefix, prefix + HIGHEST, limit),
             ).fetchall()
 
     def check_commit(self, position: int, expected: bytes) -> None:

@@ -3,7 +3,7 @@
 import re
 import time
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import structlog
@@ -66,9 +66,9 @@ class KeepAliveConnection(TrioASGIHTTPConnection):
 class _Body:
     """What a request sends. It is `taken` when there is nothing to wait for: it has come, or is none, or large."""
 
-    def __init__(self, headers: list[tuple[bytes, bytes]], receive: Receive) -> None:
+    def __init__(self, headers: Mapping[bytes, bytes], receive: Receive) -> None:
         self._receive = receive
-        length = int(dict(headers).get(b"content-length", 0))
+        length = int(headers.get(b"content-length", 0))
         self.taken = not 0 < length <= _SMALL_BODY
         self._end = trio.Event()
 
@@ -109,7 +109,8 @@ class Front:
         is_openai = scope["path"].startswith("/v1/") or scope["path"] == "/v1"
         surface = "openai" if is_openai else "web"
         started, status = time.perf_counter(), 0
-        body = _Body(scope["headers"], receive)
+        headers = dict(scope["headers"])
+        body = _Body(headers, receive)
 
         async def observed(message: dict[str, Any]) -> None:
             nonlocal status
@@ -122,7 +123,7 @@ class Front:
 
         with structlog.contextvars.bound_contextvars(correlation=correlation):
             try:
-                refusal = _refusal(scope["path"], scope["headers"])
+                refusal = _refusal(scope, headers)
                 if refusal:
                     body.taken = True  # Or never: this connection is closed.
                     await _refuse(observed, is_openai, *refusal)
@@ -153,19 +154,19 @@ def _request_id(scope: Scope) -> str:
     return uuid.uuid4().hex
 
 
-def _refusal(path: str, headers: list[tuple[bytes, bytes]]) -> tuple[int, str] | None:
+def _refusal(scope: Scope, headers: Mapping[bytes, bytes]) -> tuple[int, str] | None:
     """Return why a request's head is not acceptable: too long, or two different ideas of where its body ends."""
+    path = scope["path"]
     if not path.startswith("/"):
         return 400, "The request's target must be a path."
-    if sum(len(name) + len(value) for name, value in headers) > MAX_HEADER_BYTES:
+    if sum(len(name) + len(value) for name, value in scope["headers"]) > MAX_HEADER_BYTES:
         return 431, f"The headers are larger than {MAX_HEADER_BYTES // 1024} KiB together."
-    found = dict(headers)
-    if b"content-length" in found and b"transfer-encoding" in found:
+    if b"content-length" in headers and b"transfer-encoding" in headers:
         return 400, "Send Content-Length or Transfer-Encoding, not both."
     if path.startswith("/auth/"):  # Anybody may send those.
-        if b"transfer-encoding" in found:
+        if b"transfer-encoding" in headers:
             return 411, "Send the body with a Content-Length."
-        if int(found.get(b"content-length", 0)) > MAX_STRANGERS_BYTES:
+        if int(headers.get(b"content-length", 0)) > MAX_STRANGERS_BYTES:
             return 413, f"The body is larger than {MAX_STRANGERS_BYTES // 1024} KiB, which is the limit here."
     return None
 

@@ -11,17 +11,8 @@ from domain.conversations.state import Conversation, evolve
 from domain.event import Event
 from projections.search import IDLE_SECONDS, Search
 from projections.views import Views
+from tests.harness.clock import Clock
 from tests.projections.histories import record
-
-
-class Clock:
-    """Stands for the module `time`."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def monotonic(self) -> float:
-        return self.now
 
 
 @pytest.fixture

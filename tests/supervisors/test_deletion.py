@@ -1,6 +1,6 @@
 """Deleting a user: what goes, what stays, and what happens beside it."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -23,14 +23,6 @@ from tests.supervisors.deletion_setup import left_of, settled_in
 from tests.supervisors.whole import KEY, ORIGIN, PASSWORD, make_user, whole_stack
 
 EMAIL = "ada@example.org"
-
-
-@pytest.fixture
-async def stack(tmp_path: Path) -> AsyncIterator[Stack]:
-    """Return a stack with an admin."""
-    async with whole_stack(tmp_path) as opened:
-        await make_user(opened, "admin@example.org", "admin")
-        yield opened
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """What comes while a user is being deleted: it goes too, and it holds nothing up."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -16,18 +15,10 @@ from projections.users import User
 from tests.harness.waiting import PATIENCE_SECONDS
 from tests.projections.histories import rows
 from tests.supervisors.deletion_setup import left_of, settled_in
-from tests.supervisors.whole import KEY, ORIGIN, make_user, whole_stack
+from tests.supervisors.whole import KEY, ORIGIN, make_user
 from web.auth.guard import Caller
 
 Deed = Callable[[], Awaitable[object]]
-
-
-@pytest.fixture
-async def stack(tmp_path: Path) -> AsyncIterator[Stack]:
-    """Return a stack with an admin."""
-    async with whole_stack(tmp_path) as opened:
-        await make_user(opened, "admin@example.org", "admin")
-        yield opened
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import httpx
 import pytest
 import trio
 
+from tests.harness.clock import Clock
 from tests.harness.contract import is_problem, new_email
 from tests.harness.inside import Inside, inside
 from tests.harness.server import PASSWORD
@@ -16,16 +17,6 @@ from tests.harness.server import PASSWORD
 WRONG = "not the password"
 JSON = {"content-type": "application/json"}
 FULL_WIDTH = str.maketrans({chr(c): chr(c + 0xFEE0) for c in range(ord("a"), ord("z") + 1)})
-
-
-class Clock:
-    """Stands for the module `time` where attempts are counted."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def monotonic(self) -> float:
-        return self.now
 
 
 @pytest.fixture
