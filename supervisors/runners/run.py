@@ -61,6 +61,16 @@ class Run:
             await self.exited.wait()
         return self.exited.is_set()
 
+    async def why_broken(self, error: Exception) -> str:
+        """Return what a connection to the runner that broke off means: often that it has ended, and then how.
+
+        It waits for that notice: who hears that the agent is dead, and asks again at once, must not be given the
+        same one.
+        """
+        if await self.dies_soon():
+            return f"The agent ended in the middle of its answer: {self.exit}. Ask again to start a fresh one."
+        return f"The connection to the agent broke: {error or type(error).__name__}. Ask again."
+
     async def record(self, log: EventLog, event: Event, origin: Origin | None = None) -> int:
         """Append to the runner's stream and return the event's position."""
         stream = StreamAppend(f"runner:{self.runner_id}", self.version, [event], self.owner)

@@ -188,8 +188,6 @@ class Turns:
                     failure = _with_hint(str(error), hint(self._house.backends.get(agent.backend), str(error)))
                 except BrokenAnswerError as error:
                     failure = str(error)
-                except httpx.HTTPError as error:
-                    failure = await self._in_words(agent, error)
                 except Exception:
                     _logger.exception("turn_failed", turn=live.id)
                     failure = OUR_FAULT
@@ -230,10 +228,15 @@ class Turns:
             async with supervisor.lease(origin) as lease:
                 try:
                     await self._stream(live, agent, lease.run)
-                except httpx.ConnectError:
+                except httpx.ConnectError as error:
                     # It died a moment ago and nobody was told yet: with the notice, a fresh one is started.
                     if attempt == 2 or not await lease.run.dies_soon():
-                        raise
+                        raise BrokenAnswerError(f"The agent does not take connections: {error}.") from error
+                except httpx.ReadTimeout as error:
+                    silence = f"The agent said nothing for {SILENCE_SECONDS / 60:.0f} minutes"
+                    raise BrokenAnswerError(f"{silence}, so the turn was given up.") from error
+                except httpx.HTTPError as error:
+                    raise BrokenAnswerError(await lease.run.why_broken(error)) from error
                 else:
                     return
 
@@ -304,16 +307,6 @@ class Turns:
         if text:
             live.add(text[: MAX_ANSWER - live.length])
             self._house.signals.notify(live.conversation_id)
-
-    async def _in_words(self, agent: Agent, error: httpx.HTTPError) -> str:
-        """Return what a broken connection means: often that the agent has died, and then how."""
-        supervisor = self._pool.find(agent.id)
-        if isinstance(error, httpx.ReadTimeout):
-            return f"The agent said nothing for {SILENCE_SECONDS / 60:.0f} minutes, so the turn was given up."
-        run = supervisor.run_now if supervisor else None
-        if run and await run.dies_soon():
-            return f"The agent ended in the middle of its answer: {run.exit}. Ask again to start a fresh one."
-        return f"The connection to the agent broke: {error or type(error).__name__}. Ask again."
 
 
 def _with_hint(words: str, more: str) -> str:

@@ -52,7 +52,9 @@ class Person:
 
     def pid(self, model: str = "scripted") -> int:
         """Return the process id of the scripted agent."""
-        found: int = self.chat("echo", model).json()["pid"]
+        answer = self.chat("echo", model)
+        assert answer.is_success, answer.text
+        found: int = answer.json()["pid"]
         return found
 
     # -- runners ------------------------------------------------------------------------------------------

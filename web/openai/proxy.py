@@ -40,6 +40,7 @@ SILENCE_SECONDS = 600.0
 FLUSH_BYTES = 64 * 1024
 """A burst longer than this is not gathered further: it bounds the memory of one stream."""
 _TIMEOUTS = {"timeout": {"connect": 10.0, "read": SILENCE_SECONDS, "write": 60.0, "pool": None}}
+_BROKEN = (httpcore2.NetworkError, httpcore2.ProtocolError, httpcore2.ConnectTimeout, httpcore2.WriteTimeout)
 _JSON = b"application/json"
 
 _logger = structlog.get_logger("openai")
@@ -209,8 +210,6 @@ class OpenAISurface:
         except httpcore2.ReadTimeout:
             text = f"The agent said nothing for {SILENCE_SECONDS / 60:.0f} minutes."
             await self._break_off(exchange, 504, text)
-        except (httpcore2.NetworkError, httpcore2.ProtocolError, httpcore2.TimeoutException) as error:
-            await self._break_off(exchange, 502, f"The agent's answer broke off: {error or type(error).__name__}.")
         except EventLogError:
             await self._break_off(exchange, 503, LOG_REFUSED)
         except Exception:
@@ -232,6 +231,8 @@ class OpenAISurface:
                     if attempt == 2 or not await lease.run.dies_soon():
                         text = f"The agent does not take connections: {error}."
                         raise EngineFailed(text, code="agent_unreachable") from None
+                except _BROKEN as error:
+                    raise EngineFailed(await lease.run.why_broken(error), code="answer_broken") from None
                 else:
                     return
 

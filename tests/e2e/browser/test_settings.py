@@ -49,7 +49,8 @@ def test_a_missing_key_leads_to_the_keys_and_the_agent_answers_once_it_is_set(
     page.locator(".runner").get_by_role("button", name="Start").click()
     conversation = page.url
     page.get_by_role("link", name="Set it in Keys").click()
-    expect(page.get_by_text("Demo with keys needs a value for LLM_BASE_URL, LLM_API_KEY.")).to_be_visible()
+    needed = "Demo with keys needs a value for LLM_BASE_URL, LLM_API_KEY."
+    expect(page.get_by_role("listitem").filter(has_text=needed)).to_be_visible()
     expect(page.locator(".notice")).to_have_count(0)
 
     agent = card(page, "Demo with keys")
