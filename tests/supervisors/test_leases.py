@@ -100,7 +100,7 @@ async def test_a_runner_that_nobody_uses_any_more_is_stopped(stack: Stack) -> No
     supervisor = await _supervisor(stack)
     async with supervisor.lease(ORIGIN):
         pass
-    with trio.move_on_after(5):
+    with trio.move_on_after(PATIENCE_SECONDS):
         while supervisor.state is not State.ABSENT:
             await trio.sleep(0.02)
     assert supervisor.state is State.ABSENT

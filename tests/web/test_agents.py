@@ -209,8 +209,7 @@ def test_a_start_that_meets_the_deletion_of_its_agent_is_answered(server: Server
         id_ = make(client)["id"]
         with ThreadPoolExecutor(3) as threads:
             starts = [
-                threads.submit(server.client(headers=bearer).post, f"/api/agents/{id_}/start", timeout=10)
-                for _ in range(2)
+                threads.submit(server.client(headers=bearer).post, f"/api/agents/{id_}/start") for _ in range(2)
             ]
             client.delete(f"/api/agents/{id_}")
             for start in starts:

@@ -12,6 +12,7 @@ import trio
 from tests.harness.backends import backend
 from tests.harness.contract import new_email
 from tests.harness.inside import Inside, inside
+from tests.harness.waiting import PATIENCE_SECONDS
 
 AT_ONCE, ASKED = 2, 8
 MUTE = backend("mute", "{python}", "-c", "import time; time.sleep(600)")
@@ -39,7 +40,7 @@ async def rush(stack: Inside, client: httpx.AsyncClient, calls: list[tuple[str, 
     async with trio.open_nursery() as nursery:
         for path, body in calls:
             nursery.start_soon(call, path, body)
-        with trio.move_on_after(10):
+        with trio.move_on_after(PATIENCE_SECONDS):
             while len([a for a in answers if not a.is_success]) + let_in() < len(calls):
                 await trio.sleep(0.02)
         assert let_in() == AT_ONCE

@@ -34,6 +34,7 @@ KEYED_DEMO = {
     "user_overridable_env": ["LLM_BASE_URL", "LLM_API_KEY"],
 }
 PHONE: ViewportSize = {"width": 375, "height": 740}
+PATIENCE_MS = 20_000
 
 
 def chromium_path() -> str:
@@ -46,6 +47,7 @@ def chromium_path() -> str:
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """Return a headless browser."""
+    expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as playwright:
         running = playwright.chromium.launch(executable_path=chromium_path(), args=FLAGS)
         yield running
@@ -67,7 +69,7 @@ def new_page(browser: Browser) -> Iterator[Callable[..., Page]]:
                 complaints.append(message.text)
 
         context = browser.new_context(viewport={"width": 1200, "height": 800}, **options)  # type: ignore[arg-type]
-        context.set_default_timeout(20_000)
+        context.set_default_timeout(PATIENCE_MS)
         contexts.append(context)
         page = context.new_page()
         page.on("console", listen)
