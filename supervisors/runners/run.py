@@ -13,7 +13,8 @@ from eventlog.envelope import Origin, StreamAppend
 from eventlog.log import EventLog
 from supervisors.engines.protocol import Endpoint, Exit, RunnerSpec
 
-_DEATH_NOTICE_SECONDS = 1.0
+_DEATH_NOTICE_SECONDS = 2.0
+"""Twice as long as an engine takes at most to tell of the end of a runner."""
 
 
 @dataclass(slots=True, eq=False)
