@@ -321,9 +321,7 @@ def test_a_backup_that_somebody_put_beside_them_is_left_alone(tmp_path: Path) ->
     (backups / "agent-stack-before-the-upgrade.backup").touch()
     server.env["BACKUP_EVERY_HOURS"] = "24"
     with serving(server):
-        made = eventually(
-            lambda: [r for r in server.records() if r["message"] == "backup_made"], "one is made", seconds=5
-        )
+        made = eventually(lambda: [r for r in server.records() if r["message"] == "backup_made"], "one is made")
         assert len(made) == 1
         assert {p.name for p in backups.iterdir()} >= {
             "agent-stack-before-the-upgrade.backup",

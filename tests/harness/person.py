@@ -8,7 +8,7 @@ import openai
 
 from tests.harness.server import Server
 from tests.harness.sse import until
-from tests.harness.waiting import eventually
+from tests.harness.waiting import PATIENCE_SECONDS, eventually
 
 _numbers = itertools.count(1)
 Json = dict[str, Any]
@@ -99,7 +99,7 @@ class Person:
         """Cancel or regenerate a turn."""
         return self.http.post(f"/api/conversations/{conversation}/turns/{turn}/{verb}")
 
-    def await_turn(self, conversation: str, turn: str, seconds: float = 20) -> str:
+    def await_turn(self, conversation: str, turn: str, seconds: float = PATIENCE_SECONDS) -> str:
         """Wait until a turn has ended and return how."""
 
         def ended() -> str:

@@ -13,11 +13,11 @@ from typing import Any, Self
 import httpx
 
 from tests.harness.ports import PortBlock
+from tests.harness.waiting import PATIENCE_SECONDS
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 ADMIN = ("admin@example.org", "an admin's password")
 PASSWORD = "a user's password"
-START_SECONDS = 30
 
 
 class Server:
@@ -82,7 +82,7 @@ class Server:
                 stderr=err,
                 pass_fds=(self._ports.claim.fileno(),),
             )
-        deadline = time.monotonic() + START_SECONDS
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while time.monotonic() < deadline:
             assert self.process.poll() is None, self.errors()
             try:
@@ -93,7 +93,7 @@ class Server:
             time.sleep(0.03)
         raise AssertionError(f"the server did not start: {self.errors()}")
 
-    def stop(self, sig: int = signal.SIGTERM, wait: float = 30) -> int:
+    def stop(self, sig: int = signal.SIGTERM, wait: float = PATIENCE_SECONDS) -> int:
         """Signal it, wait until it has ended, and return its exit code."""
         if self.process is None:
             return 0

@@ -21,7 +21,7 @@ from tests.supervisors.home_setup import as_nobody
 
 pytestmark = UNCONNECTED
 WELL: Routes = {("GET", "/info"): (200, {"NCPU": 4}), ("GET", "/_ping"): (200, "OK")}
-PATIENCE_SECONDS = 20
+PATIENCE_SECONDS = 60
 
 
 @pytest.fixture(autouse=True)

@@ -20,7 +20,7 @@ from tests.harness.ports import PortBlock
 from tests.harness.scripted import Gates, scripted_backend
 
 ORIGIN = Origin("system", "test")
-PATIENCE_SECONDS = 30
+PATIENCE_SECONDS = 60
 
 
 @pytest.fixture
