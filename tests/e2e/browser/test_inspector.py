@@ -78,6 +78,22 @@ def test_an_event_is_found_by_filters_and_followed_to_its_causes_and_its_stream(
     expect(finished).to_be_visible()
 
 
+def test_a_key_pressed_the_moment_a_version_is_seen_goes_on_from_it(server: Server, new_page: NewPage) -> None:
+    conversation = talk(server.sign_up("eve@example.org"), "Hi")
+    page = a_page(server, new_page, f"admin/events/streams?stream=conversation:{conversation}")
+    expect(page.get_by_role("heading", name="Version 5 of 5")).to_be_visible()
+    page.evaluate("""() => new Promise((done) => {
+        new MutationObserver((_, observer) => {
+            if (!document.querySelector("#state").textContent.startsWith("Version 1 ")) return;
+            observer.disconnect();
+            document.body.dispatchEvent(new KeyboardEvent("keydown", { key: "ArrowRight", bubbles: true }));
+            done();
+        }).observe(document.querySelector("main"), { subtree: true, childList: true, characterData: true });
+        [...document.querySelectorAll(".stepper button")].find((b) => b.textContent === "First").click();
+    })""")
+    expect(page.get_by_role("heading", name="Version 2 of 5")).to_be_visible()
+
+
 def test_a_click_in_a_row_narrows_the_list_and_what_was_erased_says_so(server: Server, new_page: NewPage) -> None:
     admin, ben = server.admin(), server.sign_up("ben@example.org")
     set_key(ben, "LLM_API_KEY", "sk-a-key-of-ben")

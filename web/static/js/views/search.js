@@ -1,5 +1,5 @@
 // The search field of the sidebar. What it finds stands in the place of the conversations.
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { html } from "../html.js";
 import { revisit } from "../route.js";
 import { useSearch } from "../search.js";
@@ -18,7 +18,7 @@ export function Search({ children }) {
   const { found, now } = useSearch(text);
   const hits = text && found ? found.hits : [];
   useShortcut(field);
-  useEffect(() => choose(0), [found]);
+  useLayoutEffect(() => choose(0), [found]); // Before an arrow key can move on from it.
   useEffect(() => document.getElementById(optionId(chosen))?.scrollIntoView({ block: "nearest" }), [chosen, found]);
 
   /** @param {KeyboardEvent} event */

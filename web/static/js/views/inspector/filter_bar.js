@@ -1,5 +1,5 @@
 // What the events are narrowed down to.
-import { useEffect, useState } from "preact/hooks";
+import { useLayoutEffect, useState } from "preact/hooks";
 import { html } from "../../html.js";
 import { go } from "../../route.js";
 import { used } from "../../inspector/filters.js";
@@ -39,7 +39,7 @@ export function FilterBar({ filters, filtered }) {
  */
 export function TextField({ value, commit, ...rest }) {
   const [text, type] = useState(value);
-  useEffect(() => type(value), [value]);
+  useLayoutEffect(() => type(value), [value]); // Before anybody can type into it.
   return html`
     <input
       type="search"

@@ -1,10 +1,11 @@
 // Going through the versions of a stream: by buttons, by a slider and by the arrow keys.
-import { useEffect } from "preact/hooks";
+import { useLayoutEffect } from "preact/hooks";
 import { html } from "../../html.js";
 
 /** @param {{version: number, newest: number, step: (version: number) => void}} props */
 export function Stepper({ version, newest, step }) {
-  useEffect(() => {
+  // Before the version is seen, not after: a key pressed at once must go on from it, not from the one before.
+  useLayoutEffect(() => {
     /** @param {KeyboardEvent} event */
     function onKeyDown(event) {
       const target = /** @type {HTMLElement} */ (event.target);

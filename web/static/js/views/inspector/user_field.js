@@ -1,5 +1,5 @@
 // Choosing one of the users by a name or an address.
-import { useEffect, useState } from "preact/hooks";
+import { useLayoutEffect, useState } from "preact/hooks";
 import { html } from "../../html.js";
 import { nameOf, useUsers } from "./who.js";
 
@@ -12,7 +12,7 @@ export function UserField({ chosen, choose }) {
   const shown = chosen && nameOf(users, chosen);
   const [text, type] = useState(shown);
   const [wrong, setWrong] = useState("");
-  useEffect(() => type(shown), [shown]);
+  useLayoutEffect(() => type(shown), [shown]); // Before anybody can type into it.
   const sought = text.trim().toLowerCase();
   const fitting = [...users.values()].filter((u) => `${u.name}\n${u.email}`.toLowerCase().includes(sought));
 
