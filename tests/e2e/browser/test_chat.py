@@ -31,6 +31,33 @@ def test_a_new_user_sees_the_agent_start_and_the_answer_grow(stack: Server, new_
     expect(page.locator(".entry.current")).to_contain_text("Show me some code")
 
 
+def test_pieces_of_an_answer_are_shown_together_and_all_of_them_without_a_picture(
+    stack: Server, new_page: NewPage
+) -> None:
+    page = new_page()
+    sign_up(page, stack, "ida@example.org")
+    page.get_by_role("main").get_by_role("button", name="New chat").click()
+    page.get_by_label("Message", exact=True).wait_for()
+    # As a hidden tab: the browser draws no pictures.
+    page.evaluate("""() => {
+        window.shown = 0;
+        window.draw = requestAnimationFrame;
+        window.held = [];
+        window.requestAnimationFrame = (callback) => held.push(callback);
+        new MutationObserver(() => (shown += document.querySelector(".growing") !== null))
+            .observe(document.querySelector("main"), { subtree: true, childList: true });
+    }""")
+    ask(page, "Something long")
+    expect(page.get_by_role("button", name="Regenerate")).to_be_visible(timeout=60_000)
+    expect(page.locator(".message.assistant li")).to_have_count(30)
+    assert page.evaluate("shown") == 0
+
+    page.evaluate("() => { window.requestAnimationFrame = window.draw; held.forEach((callback) => callback()); }")
+    ask(page, "Show me some code")
+    expect(page.locator(".growing")).to_be_visible()
+    expect(page.locator(".message.assistant")).to_have_count(2)
+
+
 def test_a_tab_closed_in_the_middle_loses_nothing(stack: Server, new_page: NewPage) -> None:
     page = new_page()
     sign_up(page, stack, "cy@example.org")

@@ -24,6 +24,8 @@ export class Chat {
     /** @type {EventSource | null} */
     this.source = null;
     this.closed = false;
+    /** @type {any[]} pieces of the answer that wait for the next picture */
+    this.unshown = [];
     this.open();
   }
 
@@ -53,6 +55,8 @@ export class Chat {
     source.onopen = () => (this.connected.value = true);
     source.onmessage = (event) => {
       const { kind, payload } = JSON.parse(event.data);
+      if (kind === "turn_delta") return this.gather(payload);
+      this.show();
       batch(() => this.take(kind, payload));
     };
     source.onerror = () => {
@@ -60,6 +64,16 @@ export class Chat {
       // The browser reconnects by itself, from the last event, unless the server refused.
       if (source.readyState === EventSource.CLOSED && !this.closed) setTimeout(() => this.open(), RETRY_MS);
     };
+  }
+
+  /** An agent may write faster than a phone can lay out: pieces are shown together, once for each picture. @param {any} delta */
+  gather(delta) {
+    if (this.unshown.push(delta) === 1) requestAnimationFrame(() => this.show());
+  }
+
+  show() {
+    const deltas = this.unshown.splice(0);
+    batch(() => deltas.forEach((delta) => this.take("turn_delta", delta)));
   }
 
   close() {

@@ -49,18 +49,21 @@ function Markdown({ text, finished }) {
   return html`<div class="text markdown" ref=${element} dangerouslySetInnerHTML=${{ __html: safe }}></div>`;
 }
 
-/** Parsing a long text again for every word would stutter: do it now and then. @param {string} text */
+/** Parsing a long text again for every picture would stutter: do it now and then. @param {string} text */
 function useThrottled(text) {
-  const [shown, show] = useState(text);
+  const shown = useRef(text);
   const newest = useRef(text);
+  const [round, next] = useState(0);
   newest.current = text;
+  if (text.length < LONG) shown.current = text;
+  const behind = shown.current !== text;
   useEffect(() => {
-    if (text.length < LONG) {
-      show(text);
-      return;
-    }
-    const timer = setTimeout(() => show(newest.current), LONG_MS);
+    if (!behind) return;
+    const timer = setTimeout(() => {
+      shown.current = newest.current;
+      next(round + 1);
+    }, LONG_MS);
     return () => clearTimeout(timer);
-  }, [text.length < LONG ? text : Math.floor(text.length / 500)]);
-  return text.length < LONG ? text : shown;
+  }, [behind, round]);
+  return shown.current;
 }
