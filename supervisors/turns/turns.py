@@ -25,6 +25,7 @@ from eventlog.envelope import Origin
 from projections.agents import Agent
 from supervisors.admission import Admission
 from supervisors.commands.conversations import ConversationCommands
+from supervisors.runners.lease import SILENCE_SECONDS, SILENT, ask_runner
 from supervisors.runners.pool import RunnerPool
 from supervisors.runners.probe import auth_headers
 from supervisors.runners.run import Run
@@ -39,7 +40,6 @@ from supervisors.turns.answer import (
 from supervisors.turns.live import LiveTurn
 from supervisors.usage import UsageMeter
 
-SILENCE_SECONDS = 600.0
 """How long an agent may say nothing, tools at work, before its turn is given up."""
 MAX_ANSWER = 4_000_000
 """Characters of one answer; what is beyond is cut, with finish_reason `length`."""
@@ -223,22 +223,8 @@ class Turns:
             self._house.signals.notify(live.conversation_id)
 
     async def _answer(self, live: LiveTurn, agent: Agent, origin: Origin) -> None:
-        supervisor = self._pool.supervise(agent)
-        for attempt in (1, 2):
-            async with supervisor.lease(origin) as lease:
-                try:
-                    await self._stream(live, agent, lease.run)
-                except httpx.ConnectError as error:
-                    # It died a moment ago and nobody was told yet: with the notice, a fresh one is started.
-                    if attempt == 2 or not await lease.run.dies_soon():
-                        raise BrokenAnswerError(f"The agent does not take connections: {error}.") from error
-                except httpx.ReadTimeout as error:
-                    silence = f"The agent said nothing for {SILENCE_SECONDS / 60:.0f} minutes"
-                    raise BrokenAnswerError(f"{silence}, so the turn was given up.") from error
-                except httpx.HTTPError as error:
-                    raise BrokenAnswerError(await lease.run.why_broken(error)) from error
-                else:
-                    return
+        supervisor, ask = self._pool.supervise(agent), partial(self._stream, live, agent)
+        await ask_runner(supervisor, origin, ask, refused=httpx.ConnectError, broken=httpx.HTTPError)
 
     async def _stream(self, live: LiveTurn, agent: Agent, run: Run) -> None:
         if run.endpoint is None:
@@ -273,8 +259,11 @@ class Turns:
             headers=headers,
             timeout=httpx.Timeout(10.0, read=SILENCE_SECONDS),
         )
-        async with request as response:
-            await self._read(live, response)
+        try:
+            async with request as response:
+                await self._read(live, response)
+        except httpx.ReadTimeout as error:
+            raise BrokenAnswerError(f"{SILENT}, so the turn was given up.") from error
         if backend.is_error_answer(live.text()):
             words = live.text()
             live.discard()

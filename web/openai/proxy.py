@@ -15,8 +15,9 @@ import structlog
 import trio
 
 from domain.backends.adaptation import Adapted, adapt
-from domain.errors import OUR_FAULT, DomainError, EngineFailed, Unauthenticated
+from domain.errors import OUR_FAULT, DomainError, Unauthenticated
 from eventlog.errors import EventLogError
+from supervisors.runners.lease import SILENCE_SECONDS, SILENT, ask_runner
 from supervisors.runners.probe import auth_headers
 from supervisors.runners.run import Run
 from web.auth.guard import Caller, Guard
@@ -35,8 +36,6 @@ from web.services import Services
 Scope = dict[str, Any]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
-SILENCE_SECONDS = 600.0
-"""How long an agent may send nothing."""
 FLUSH_BYTES = 64 * 1024
 """A burst longer than this is not gathered further: it bounds the memory of one stream."""
 _TIMEOUTS = {"timeout": {"connect": 10.0, "read": SILENCE_SECONDS, "write": 60.0, "pool": None}}
@@ -208,8 +207,7 @@ class OpenAISurface:
         except DomainError as error:
             await self._break_off(exchange, *described(error))
         except httpcore2.ReadTimeout:
-            text = f"The agent said nothing for {SILENCE_SECONDS / 60:.0f} minutes."
-            await self._break_off(exchange, 504, text)
+            await self._break_off(exchange, 504, f"{SILENT}.")
         except EventLogError:
             await self._break_off(exchange, 503, LOG_REFUSED)
         except Exception:
@@ -221,20 +219,11 @@ class OpenAISurface:
                 self._services.usage.count(to.agent, to.backend, to.model, usage, failed=exchange.failed)
 
     async def _forward(self, exchange: Exchange, caller: Caller, to: Destination, body: bytes) -> None:
+        async def ask(run: Run) -> None:
+            await self._exchange(exchange, caller, to, run, body)
+
         supervisor = self._services.pool.supervise(to.agent)
-        for attempt in (1, 2):
-            async with supervisor.lease(caller.origin) as lease:
-                try:
-                    await self._exchange(exchange, caller, to, lease.run, body)
-                except httpcore2.ConnectError as error:
-                    # It died a moment ago and nobody was told yet: with the notice, a fresh one is started.
-                    if attempt == 2 or not await lease.run.dies_soon():
-                        text = f"The agent does not take connections: {error}."
-                        raise EngineFailed(text, code="agent_unreachable") from None
-                except _BROKEN as error:
-                    raise EngineFailed(await lease.run.why_broken(error), code="answer_broken") from None
-                else:
-                    return
+        await ask_runner(supervisor, caller.origin, ask, refused=httpcore2.ConnectError, broken=_BROKEN)
 
     async def _exchange(self, exchange: Exchange, caller: Caller, to: Destination, run: Run, body: bytes) -> None:
         adapted = self._adapt(exchange, to, run)

@@ -149,6 +149,12 @@ def sign_up(page: Page, server: Server, email: str) -> None:
     page.get_by_role("heading", name="Hello").wait_for()
 
 
+def begin_chat(page: Page, server: Server, email: str) -> None:
+    """Make an account through the page and open a new chat."""
+    sign_up(page, server, email)
+    page.get_by_role("main").get_by_role("button", name="New chat").click()
+
+
 def sign_in(page: Page, server: Server, email: str) -> None:
     """Sign in through the page."""
     page.goto(server.url)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.e2e.browser.conftest import ask, sign_in, sign_up
+from tests.e2e.browser.conftest import ask, begin_chat, sign_in
 from tests.harness.processes import runner_processes
 from tests.harness.server import Server
 
@@ -15,8 +15,7 @@ NewPage = Callable[..., Page]
 
 def test_a_new_user_sees_the_agent_start_and_the_answer_grow(stack: Server, new_page: NewPage) -> None:
     page = new_page()
-    sign_up(page, stack, "bea@example.org")
-    page.get_by_role("main").get_by_role("button", name="New chat").click()
+    begin_chat(page, stack, "bea@example.org")
     ask(page, "Show me some code")
     bar = page.get_by_role("progressbar", name="Starting the agent")
     expect(bar).to_be_visible()
@@ -35,8 +34,7 @@ def test_pieces_of_an_answer_are_shown_together_and_all_of_them_without_a_pictur
     stack: Server, new_page: NewPage
 ) -> None:
     page = new_page()
-    sign_up(page, stack, "ida@example.org")
-    page.get_by_role("main").get_by_role("button", name="New chat").click()
+    begin_chat(page, stack, "ida@example.org")
     page.get_by_label("Message", exact=True).wait_for()
     # As a hidden tab: the browser draws no pictures.
     page.evaluate("""() => {
@@ -60,8 +58,7 @@ def test_pieces_of_an_answer_are_shown_together_and_all_of_them_without_a_pictur
 
 def test_a_tab_closed_in_the_middle_loses_nothing(stack: Server, new_page: NewPage) -> None:
     page = new_page()
-    sign_up(page, stack, "cy@example.org")
-    page.get_by_role("main").get_by_role("button", name="New chat").click()
+    begin_chat(page, stack, "cy@example.org")
     ask(page, "Something long")
     expect(page.locator(".growing")).to_be_visible()
     address = page.url
@@ -78,8 +75,7 @@ def test_a_tab_closed_in_the_middle_loses_nothing(stack: Server, new_page: NewPa
 
 def test_an_answer_can_be_stopped_and_asked_for_again(stack: Server, new_page: NewPage) -> None:
     page = new_page()
-    sign_up(page, stack, "dan@example.org")
-    page.get_by_role("main").get_by_role("button", name="New chat").click()
+    begin_chat(page, stack, "dan@example.org")
     ask(page, "Something long")
     expect(page.locator(".growing")).to_be_visible()
     page.get_by_role("button", name="Stop the answer").click()
@@ -93,8 +89,7 @@ def test_an_answer_can_be_stopped_and_asked_for_again(stack: Server, new_page: N
 
 def test_a_runner_is_started_and_stopped_by_its_button(stack: Server, new_page: NewPage) -> None:
     page = new_page()
-    sign_up(page, stack, "eve@example.org")
-    page.get_by_role("main").get_by_role("button", name="New chat").click()
+    begin_chat(page, stack, "eve@example.org")
     runner = page.locator(".runner")
     expect(runner).to_contain_text("Stopped")
     runner.get_by_role("button", name="Start").click()
@@ -106,8 +101,7 @@ def test_a_runner_is_started_and_stopped_by_its_button(stack: Server, new_page: 
 
 def test_two_tabs_show_the_same_conversation(stack: Server, new_page: NewPage) -> None:
     page, other = new_page(), new_page()
-    sign_up(page, stack, "fay@example.org")
-    page.get_by_role("main").get_by_role("button", name="New chat").click()
+    begin_chat(page, stack, "fay@example.org")
     page.get_by_label("Message", exact=True).wait_for()
     sign_in(other, stack, "fay@example.org")
     other.goto(page.url)
@@ -121,8 +115,7 @@ def test_two_tabs_show_the_same_conversation(stack: Server, new_page: NewPage) -
 
 def test_the_page_goes_on_after_the_server_was_restarted(stack: Server, new_page: NewPage) -> None:
     page = new_page()
-    sign_up(page, stack, "gus@example.org")
-    page.get_by_role("main").get_by_role("button", name="New chat").click()
+    begin_chat(page, stack, "gus@example.org")
     ask(page, "Something long")
     expect(page.locator(".growing")).to_be_visible()
     stack.kill()
@@ -135,8 +128,7 @@ def test_the_page_goes_on_after_the_server_was_restarted(stack: Server, new_page
 def test_hostile_markdown_does_nothing(stack: Server, new_page: NewPage) -> None:
     # The browser reports what the sanitiser parses, though nothing of it is ever run.
     page = new_page(expected="violates the following Content Security Policy directive")
-    sign_up(page, stack, "hal@example.org")
-    page.get_by_role("main").get_by_role("button", name="New chat").click()
+    begin_chat(page, stack, "hal@example.org")
     attack = "document.title='owned'"
     ask(page, f'<img src=x onerror="{attack}"><script>{attack}</script> [x](javascript:{attack})')
     expect(page.get_by_role("button", name="Regenerate")).to_be_visible()
@@ -152,8 +144,7 @@ def test_the_page_tells_that_a_runner_has_died_and_the_next_message_starts_anoth
     stack: Server, new_page: NewPage
 ) -> None:
     page = new_page()
-    sign_up(page, stack, "ida@example.org")
-    page.get_by_role("main").get_by_role("button", name="New chat").click()
+    begin_chat(page, stack, "ida@example.org")
     ask(page, "Hello")
     expect(page.get_by_role("button", name="Regenerate")).to_be_visible()
     (runner,) = runner_processes(stack)

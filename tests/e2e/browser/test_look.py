@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.e2e.browser.conftest import ask, sign_up
+from tests.e2e.browser.conftest import ask, begin_chat, sign_up
 from tests.harness.server import Server
 
 pytestmark = pytest.mark.browser
@@ -15,8 +15,7 @@ NewPage = Callable[..., Page]
 def test_on_a_phone_nothing_is_wider_than_the_screen(stack: Server, new_page: NewPage) -> None:
     page = new_page()
     page.set_viewport_size({"width": 390, "height": 800})
-    sign_up(page, stack, "ida@example.org")
-    page.get_by_role("main").get_by_role("button", name="New chat").click()
+    begin_chat(page, stack, "ida@example.org")
     ask(page, "Show me some code")
     expect(page.get_by_role("button", name="Regenerate")).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth") <= 390

@@ -35,6 +35,7 @@ export class Chat {
       const whole = await call("GET", `/api/conversations/${this.id}`);
       if (this.closed) return;
       const running = whole.conversation.running_turn;
+      this.unshown = []; // What of it is still true is in what was just loaded.
       batch(() => {
         this.conversation.value = whole.conversation;
         this.messages.value = whole.messages;
