@@ -7,13 +7,17 @@ OUR_FAULT = "Something went wrong inside agent-stack; its log has the details."
 
 
 class DomainError(Exception):
-    """A refusal. ``message`` says what to do; ``code`` is stable; ``fields`` let a client translate it."""
+    """A refusal. ``message`` says what to do; ``code`` is stable; ``fields`` let a client translate it.
+
+    A message may quote an engine or an agent. What is no character in it becomes a question mark, since messages
+    are kept and sent.
+    """
 
     code: ClassVar[str] = "error"
 
     def __init__(self, message: str, *, code: str | None = None, **fields: Any) -> None:
-        super().__init__(message)
-        self.message = message
+        self.message = message.encode(errors="replace").decode()
+        super().__init__(self.message)
         self.reason = code or self.code
         self.fields = fields
 

@@ -5,6 +5,7 @@ out of it and follow it encrypted: `JSON NUL owner NUL sealed JSON`. (JSON never
 decrypt them reads the event all the same, with blanks in their place.
 """
 
+import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import sha256
@@ -12,11 +13,12 @@ from typing import Any, cast
 
 import orjson
 from eventsourcing.persistence import Mapper, StoredEvent, Transcoder
-from eventsourcing.utils import TopicError, register_topic, resolve_topic
+from eventsourcing.utils import register_topic, resolve_topic
 from pydantic import BaseModel, ValidationError
 
-from eventlog.envelope import ERASED, LoggableEvent, Origin, Recorded, StoredRecord
-from eventlog.errors import BrokenSealError, UnknownEventError
+from eventlog.bounds import MAX_DEPTH, MAX_EVENT_BYTES, trimmed
+from eventlog.envelope import ERASED, UNREADABLE, LoggableEvent, Origin, Recorded, StoredRecord
+from eventlog.errors import UnkeepableError, UnknownEventError
 from eventlog.vault import Vault
 
 
@@ -89,44 +91,74 @@ class EventMapper(Mapper[str]):
     def encode(self, event: LoggableEvent, stream: str, version: int, owner: str) -> tuple[str, bytes, bytes]:
         """Return topic, payload and the payload's SHA-256 digest of the event at a place.
 
-        Raises KeyDestroyedError when there is something private in it and its owner was deleted.
+        The payload is decoded again before it is encrypted: nothing is written that could not be read. Raises
+        UnkeepableError for such an event, and KeyDestroyedError when there is something private in it and its owner
+        was deleted.
         """
         topic, state = event.TOPIC, event.__dict__
         private = self._private.get(topic) if self.vault else None
         if private is None or self.vault is None:
             payload = self._json(event, state)
+            self._check_readable(topic, payload)
         elif not owner:
             raise AssertionError(f"{topic} holds private fields, and nobody is said to own them")
         else:
             open_part = self._json(event, {k: v for k, v in state.items() if k not in private.names})
-            secret_part = self.transcoder.encode({k: v for k, v in state.items() if k in private.names})
+            secret_part = self._encoded(topic, {k: v for k, v in state.items() if k in private.names})
+            self._check_readable(topic, _joined(open_part, secret_part))
             sealed = self.vault.seal(owner, secret_part, _place(stream, version, topic))
             payload = _NUL.join((open_part, owner.encode(), sealed))
         return topic, payload, sha256(payload).digest()
+
+    def _json(self, event: LoggableEvent, state: dict[str, Any]) -> bytes:
+        if event.class_version > 1:
+            state = {**state, "class_version": event.class_version}
+        return self._encoded(event.TOPIC, state)
+
+    def _encoded(self, topic: str, state: dict[str, Any]) -> bytes:
+        try:
+            return self.transcoder.encode(state)
+        except TypeError as error:  # Which says of what kind the value is, and not the value.
+            raise UnkeepableError(f"This cannot be kept ({topic}): {error}.") from error
+
+    def _check_readable(self, topic: str, payload: bytes) -> None:
+        if len(payload) > MAX_EVENT_BYTES:
+            raise UnkeepableError(f"This cannot be kept ({topic}): it is larger than {MAX_EVENT_BYTES >> 20} MiB.")
+        try:
+            self._event(topic, payload, erased=False)
+        except Exception as error:
+            raise UnkeepableError(
+                f"This cannot be kept ({topic}): it could not be read ({_told(error)})."
+            ) from error
 
     def decode(self, stored: StoredRecord) -> Recorded[Any]:
         """Return the recorded event, upcast to today's shape. Raises UnknownEventError when it cannot be read."""
         try:
             payload, erased = self._readable(stored)
-            event = self._event(stored, payload, erased=erased)
-        except _UNREADABLE as error:
+            event = self._event(stored.topic, payload, erased=erased)
+        except _NOT_ITS_FAULT:
+            raise
+        except Exception as error:
             raise _unknown(stored, error) from error
-        return Recorded(
-            position=stored.position,
-            stream=stored.originator_id,
-            version=stored.originator_version,
-            type=stored.topic,
-            time=stored.at / 1e6,
-            origin=Origin(stored.actor, stored.correlation, stored.causation),
-            event=event,
-            owner=stored.owner,
-            erased=erased,
-        )
+        return _recorded(stored, event, erased=erased)
 
-    def _json(self, event: LoggableEvent, state: dict[str, Any]) -> bytes:
-        if event.class_version > 1:
-            state = {**state, "class_version": event.class_version}
-        return self.transcoder.encode(state)
+    def record(self, stored: StoredRecord) -> Recorded[Any]:
+        """Return the recorded event, whatever is stored: one that cannot be read must not hold up the others.
+
+        Of such an event `problem` says why, and `event` is what its envelope tells (`from_envelope`) or UNREADABLE.
+        Earlier versions wrote what is nested more deeply than they could read: of that, all is read that is within
+        the bounds.
+        """
+        try:
+            return self.decode(stored)
+        except UnknownEventError as error:
+            problem = str(error)
+        try:
+            payload, erased = self._readable(stored)
+            event = self._event(stored.topic, orjson.dumps(trimmed(orjson.loads(payload))), erased=erased)
+        except Exception:  # Why it cannot be read as it is has been told.
+            return _recorded(stored, _from_envelope(stored) or UNREADABLE, erased=False, problem=problem)
+        return _recorded(stored, event, erased=erased, problem=_TRIMMED.format(stored.position, stored.topic))
 
     def _readable(self, stored: StoredRecord) -> tuple[bytes, bool]:
         """Return the payload as one JSON object, and whether something private in it is gone."""
@@ -137,8 +169,7 @@ class EventMapper(Mapper[str]):
         place = _place(stored.originator_id, stored.originator_version, stored.topic)
         found = self.vault.unseal(owner.decode(), sealed, place) if self.vault else None
         secret_part = self._private[stored.topic].blanks if found is None else found
-        joint = b"," if len(open_part) > 2 else b""
-        return open_part[:-1] + joint + secret_part[1:], found is None
+        return _joined(open_part, secret_part), found is None
 
     def raw(self, stored: StoredRecord) -> tuple[bytes, bool] | None:
         """Return an event's payload as JSON, and whether it is erased, where nothing in it has to be changed.
@@ -148,7 +179,9 @@ class EventMapper(Mapper[str]):
         try:
             payload, erased = self._readable(stored)
             event_type = resolve_topic(stored.topic)
-        except _UNREADABLE as error:
+        except _NOT_ITS_FAULT:
+            raise
+        except Exception as error:
             raise _unknown(stored, error) from error
         return None if event_type.SECRET or event_type.class_version > 1 else (payload or b"{}", erased)
 
@@ -162,21 +195,25 @@ class EventMapper(Mapper[str]):
             if not payload:
                 return {}, frozenset(), True
             event_type = resolve_topic(stored.topic)
-            state = cast(dict[str, Any], self.transcoder.decode(payload))
+            state: Any = self.transcoder.decode(payload)
+            if not isinstance(state, dict):
+                raise TypeError("it is no object")
             if event_type.class_version > 1:
                 state = self._upcast(event_type, state, stored.topic, erased=erased)
-        except _UNREADABLE as error:
+        except _NOT_ITS_FAULT:
+            raise
+        except Exception as error:
             raise _unknown(stored, error) from error
         return state, event_type.SECRET, erased
 
-    def _event(self, stored: StoredRecord, payload: bytes, *, erased: bool) -> Any:
+    def _event(self, topic: str, payload: bytes, *, erased: bool) -> Any:
         if not payload:
             return ERASED
-        event_type = resolve_topic(stored.topic)
+        event_type = resolve_topic(topic)
         if event_type.class_version == 1:  # Never upcast: straight from bytes, which is twice as fast.
             return event_type.__pydantic_validator__.validate_json(payload)
         state = cast(dict[str, Any], self.transcoder.decode(payload))
-        return event_type.model_validate(self._upcast(event_type, state, stored.topic, erased=erased))
+        return event_type.model_validate(self._upcast(event_type, state, topic, erased=erased))
 
     def _upcast(self, event_type: Any, state: dict[str, Any], topic: str, *, erased: bool) -> dict[str, Any]:
         version = state.pop("class_version", 1)
@@ -200,17 +237,50 @@ class EventMapper(Mapper[str]):
         return self.decode(cast(Any, stored_event)).event
 
 
-_UNREADABLE = (TopicError, ValueError, TypeError, KeyError, AttributeError, BrokenSealError)
+_NOT_ITS_FAULT = (sqlite3.Error, OSError, MemoryError)
+"""What may go wrong with any event, and not again the next time: the disk, or the vault's file."""
+_TRIMMED = "the event at position {} ({}) is nested more than " + f"{MAX_DEPTH} levels deep: the rest is left out"
+
+
+def _joined(open_part: bytes, secret_part: bytes) -> bytes:
+    """Return two JSON objects as one."""
+    return open_part[:-1] + (b"," if len(open_part) > 2 else b"") + secret_part[1:]
+
+
+def _recorded(stored: StoredRecord, event: Any, *, erased: bool, problem: str = "") -> Recorded[Any]:
+    return Recorded(
+        position=stored.position,
+        stream=stored.originator_id,
+        version=stored.originator_version,
+        type=stored.topic,
+        time=stored.at / 1e6,
+        origin=Origin(stored.actor, stored.correlation, stored.causation),
+        event=event,
+        owner=stored.owner,
+        erased=erased,
+        problem=problem,
+    )
+
+
+def _from_envelope(stored: StoredRecord) -> Any:
+    try:
+        return resolve_topic(stored.topic).from_envelope(stored.originator_id.partition(":")[2], stored.owner)
+    except Exception:  # Nobody knows its type.
+        return None
 
 
 def _unknown(stored: StoredRecord, error: Exception) -> UnknownEventError:
-    told = type(error).__name__
-    if isinstance(error, ValidationError):  # Where it is and of what kind, but not the values: they may be secret.
-        told = ", ".join(f"{'.'.join(map(str, e['loc']))}: {e['type']}" for e in error.errors())
     return UnknownEventError(
         f"the event at position {stored.position} ({stored.topic}) cannot be read by this version of "
-        f"agent-stack; was the data folder written by a newer one? ({told})"
+        f"agent-stack; was the data folder written by a newer one? ({_told(error)})"
     )
+
+
+def _told(error: Exception) -> str:
+    """Return what is wrong without the values: they may be secret."""
+    if isinstance(error, ValidationError):
+        return ", ".join(f"{'.'.join(map(str, e['loc']))}: {e['type']}" for e in error.errors())
+    return type(error).__name__
 
 
 def _place(stream: str, version: int, topic: str) -> bytes:

@@ -1,4 +1,7 @@
-"""An event as tools show it: as plain values with its envelope, secrets masked."""
+"""An event as tools show it: as plain values with its envelope, secrets masked.
+
+Of an event that cannot be read, all of it or in part, `problem` says why.
+"""
 
 from typing import Any
 
@@ -6,6 +9,7 @@ import orjson
 
 from eventlog.codec import EventMapper
 from eventlog.envelope import Recorded, StoredRecord
+from eventlog.errors import UnknownEventError
 
 MASK = "••••••••"
 
@@ -25,24 +29,26 @@ def described(record: Recorded[Any]) -> dict[str, Any]:
         "owner": record.owner,
         "payload": _masked(record.event.model_dump(mode="json"), record.event.SECRET),
         "erased": record.erased,
+        "problem": record.problem,
     }
 
 
-def described_stored(stored: StoredRecord, mapper: EventMapper) -> dict[str, Any]:
-    """Return the same of an event as it is stored, without making an event of it."""
-    payload, secret, erased = mapper.plain(stored)
+def exported(stored: StoredRecord, mapper: EventMapper) -> dict[str, Any]:
+    """Return the same for orjson, for many of them, without making events of them.
+
+    The payload goes out as it came in where nothing is masked.
+    """
+    try:
+        raw = mapper.raw(stored)
+        if raw is not None:
+            return _stored(stored, orjson.Fragment(raw[0]), erased=raw[1])
+        payload, secret, erased = mapper.plain(stored)
+    except UnknownEventError as error:
+        return _stored(stored, {}, erased=False, problem=str(error))
     return _stored(stored, _masked(payload, secret), erased=erased)
 
 
-def exported(stored: StoredRecord, mapper: EventMapper) -> dict[str, Any]:
-    """Return the same for orjson, for many of them: the payload goes out as it came in where nothing is masked."""
-    raw = mapper.raw(stored)
-    if raw is None:
-        return described_stored(stored, mapper)
-    return _stored(stored, orjson.Fragment(raw[0]), erased=raw[1])
-
-
-def _stored(stored: StoredRecord, payload: object, *, erased: bool) -> dict[str, Any]:
+def _stored(stored: StoredRecord, payload: object, *, erased: bool, problem: str = "") -> dict[str, Any]:
     return {
         "position": stored.position,
         "stream": stored.originator_id,
@@ -56,6 +62,7 @@ def _stored(stored: StoredRecord, payload: object, *, erased: bool) -> dict[str,
         "owner": stored.owner,
         "payload": payload,
         "erased": erased,
+        "problem": problem,
     }
 
 

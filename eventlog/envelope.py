@@ -23,6 +23,10 @@ class LoggableEvent(Protocol):
     def model_validate(cls, obj: Any) -> Any:
         """Return an event made from `obj`, or raise."""
 
+    @classmethod
+    def from_envelope(cls, id_: str, owner: str) -> Any:
+        """Return an event from the id of its stream and its owner, where the rest cannot be read; or None."""
+
 
 class Erased(BaseModel):
     """What is read where a payload was blanked: the envelope and the chain are all that is left of the event."""
@@ -36,6 +40,20 @@ class Erased(BaseModel):
 
 
 ERASED = Erased()
+
+
+class Unreadable(BaseModel):
+    """What is read where an event cannot be: its envelope is all that is known of it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    TOPIC: ClassVar[str] = "unreadable"
+    PRIVATE: ClassVar[frozenset[str]] = frozenset()
+    class_version: ClassVar[int] = 1
+    SECRET: ClassVar[frozenset[str]] = frozenset()
+
+
+UNREADABLE = Unreadable()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +75,7 @@ class Recorded(Generic[E]):
     """An event with its place in the log. `time` is in unix seconds (UTC).
 
     `owner` is whom it is about, "" for nobody. `erased` tells that what was private in it cannot be read any more:
-    blanks stand in its place.
+    blanks stand in its place. `problem` says why the event, or a part of it, cannot be read; "" when all of it was.
 
     Treat it as immutable: it is shared. It is not declared frozen because that triples the cost of making one.
     """
@@ -71,6 +89,7 @@ class Recorded(Generic[E]):
     event: E
     owner: str = ""
     erased: bool = False
+    problem: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,6 +44,20 @@ class UnknownEventError(EventLogError):
     """The log holds an event that this version of the program cannot read."""
 
 
+class NewerLogError(EventLogError):
+    """The log holds types of events that only a newer version of the program knows."""
+
+    def __init__(self, path: Path, types: list[str]) -> None:
+        super().__init__(
+            f"{path} holds events that this version of agent-stack does not know ({', '.join(types)}): a newer "
+            "version wrote them. Start that version again, or restore a backup from before the upgrade."
+        )
+
+
+class UnkeepableError(EventLogError):
+    """Something was to be kept that could not be read back. The message tells its sender what is wrong with it."""
+
+
 class WrongMasterKeyError(EventLogError):
     """The vault was made with another master key."""
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import outcome
+import structlog
 import trio
 from prometheus_client import Counter, Histogram
 
@@ -31,6 +32,8 @@ RECENT = 4096
 """Events kept in memory for subscribers that are nearly up to date."""
 
 Listener = Callable[[Sequence[Recorded[Any]]], None]
+
+_logger = structlog.get_logger("eventlog")
 
 APPENDED = Counter("agentstack_events_appended_total", "Events appended to the log", ["type"])
 APPEND_SECONDS = Histogram(
@@ -59,6 +62,8 @@ class EventLog:
         self._listeners: list[Listener] = []
         self._recent: deque[Recorded[Any]] = deque(maxlen=RECENT)
         self._waiting: dict[str | None, trio.lowlevel.ParkingLot] = {}
+        self.faults: Tally[str] = Tally()
+        """How often a listener has raised, by its name."""
 
     def __repr__(self) -> str:
         return f"<EventLog {self.path} at {self.position}>"
@@ -66,7 +71,8 @@ class EventLog:
     def listen(self, listener: Listener) -> None:
         """Have `listener` called with the events of every commit, before any caller or subscriber goes on.
 
-        It runs in the trio thread, must not block and must not raise.
+        It runs in the trio thread and must not block. If it raises, that is logged and counted in `faults`; the
+        other listeners, the subscribers and the callers are told of the commit all the same.
         """
         self._listeners.append(listener)
 
@@ -74,8 +80,9 @@ class EventLog:
         """Append to one or several streams, all or nothing, and return the events as recorded.
 
         When it returns, the events are on disk and every listener has seen them. Raises StreamConflictError
-        when a stream is not at its expected version, AppendFailedError when the disk refuses, KeyDestroyedError
-        when the owner was deleted. It is not cancelled half way: a commit that is on its way is waited for.
+        when a stream is not at its expected version, AppendFailedError when the disk refuses, UnkeepableError when
+        an event could not be read back, KeyDestroyedError when the owner was deleted. It is not cancelled half way:
+        a commit that is on its way is waited for.
         """
         if self._writer is None:
             raise EventLogError("the event log is not open")
@@ -166,6 +173,17 @@ class EventLog:
                 await trio.lowlevel.checkpoint()
         self.reader.close()
 
+    def _tell(self, recorded: Sequence[Recorded[Any]]) -> None:
+        """Call the listeners. What one of them does must not keep the others and the callers waiting."""
+        for listener in self._listeners:
+            try:
+                listener(recorded)
+            except Exception:
+                name = _name_of(listener)
+                self.faults[name] += 1
+                span = {"first": recorded[0].position, "last": recorded[-1].position}
+                _logger.exception("listener_failed", listener=name, **span)
+
     def deliver(self, group: list[Request]) -> None:
         """Make a finished group known, in the trio thread: listeners, then subscribers, then the callers."""
         recorded: list[Recorded[Any]] = []
@@ -193,8 +211,7 @@ class EventLog:
         if recorded:
             self._recent.extend(recorded)
             self.position = recorded[-1].position
-            for listener in self._listeners:
-                listener(recorded)
+            self._tell(recorded)
             for type_, count in Tally(r.type for r in recorded).items():
                 APPENDED.labels(type_).inc(count)
             for stream in {r.stream for r in recorded} & self._waiting.keys():
@@ -206,13 +223,19 @@ class EventLog:
             trio.lowlevel.reschedule(task, answer)
 
 
+def _name_of(listener: Listener) -> str:
+    """Return the name of the function that a listener is, or that it calls."""
+    found = listener.func if isinstance(listener, partial) else listener
+    return getattr(found, "__qualname__", type(found).__qualname__)
+
+
 @asynccontextmanager
 async def open_log(
     folder: Path, mapper: EventMapper, *, on_point: FailPoint = lambda _: None
 ) -> AsyncIterator[EventLog]:
     """Open the log in `folder` for appending, verify the end of its chain, and close it afterwards.
 
-    Raises DataFolderInUseError, UnsafeFileSystemError or BrokenChainError. `on_point` is for tests.
+    Raises DataFolderInUseError, UnsafeFileSystemError, BrokenChainError or NewerLogError. `on_point` is for tests.
     """
     refuse_network_file_system(folder)
     lock = FolderLock(folder)
@@ -225,6 +248,7 @@ async def open_log(
         try:
             head = await trio.to_thread.run_sync(reader.head)
             await trio.to_thread.run_sync(partial(reader.verify, after=max(0, head.position - TAIL_EVENTS)))
+            await trio.to_thread.run_sync(reader.refuse_newer)
         except BaseException:
             reader.close()
             recorder.datastore.close()

@@ -43,8 +43,7 @@ class ReadOnlyLog(EventLog):
                 self._next += 1
                 place = (self._next, append.stream, version, event.TOPIC, time.time())
                 recorded.append(Recorded(*place, origin, event, append.owner))
-        for listener in self._listeners:
-            listener(recorded)
+        self._tell(recorded)
         return recorded
 
     async def is_writable(self) -> bool:
@@ -65,6 +64,7 @@ async def open_read_only(
         try:
             head = await trio.to_thread.run_sync(reader.head)
             await trio.to_thread.run_sync(partial(reader.verify, after=max(0, head.position - TAIL_EVENTS)))
+            await trio.to_thread.run_sync(reader.refuse_newer)
             yield ReadOnlyLog(folder / FILE_NAME, mapper, reader, head.position, is_volatile)
         finally:
             reader.close()

@@ -10,9 +10,9 @@ from typing import Any
 
 from eventlog import chain
 from eventlog.codec import EventMapper
-from eventlog.described import described_stored, exported
+from eventlog.described import described, exported
 from eventlog.envelope import Recorded, StoredRecord
-from eventlog.errors import BrokenChainError
+from eventlog.errors import BrokenChainError, NewerLogError
 from eventlog.filter import HIGHEST, Filter
 from eventlog.schema import COLUMNS, open_for_reading
 
@@ -76,12 +76,12 @@ class Reader:
         return Head(*row) if row else Head(0, chain.GENESIS, 0)
 
     def events(self, wanted: Filter, limit: int = BATCH) -> list[Recorded[Any]]:
-        """Return up to `limit` events in order."""
-        return [self._mapper.decode(r) for r in self.stored(wanted, limit)]
+        """Return up to `limit` events in order. One that cannot be read is among them, and says so."""
+        return [self._mapper.record(r) for r in self.stored(wanted, limit)]
 
     def described(self, wanted: Filter, limit: int = BATCH) -> list[dict[str, Any]]:
         """Return up to `limit` events in order, as tools show them."""
-        return [described_stored(r, self._mapper) for r in self.stored(wanted, limit)]
+        return [described(r) for r in self.events(wanted, limit)]
 
     def exported(self, records: Iterable[StoredRecord]) -> Iterator[dict[str, Any]]:
         """Yield stored events as tools show them, for orjson, which takes their payloads as they are.
@@ -152,6 +152,12 @@ class Reader:
         """Return of how many events the payload was blanked. Reads the whole log."""
         with self._connection() as c:
             return int(c.execute("SELECT COUNT(*) FROM stored_events WHERE state = x''").fetchone()[0])
+
+    def refuse_newer(self) -> None:
+        """Raise NewerLogError when there are types of events that the mapper was not taught."""
+        known = {event_type.TOPIC for event_type in self._mapper.event_types}
+        if unknown := [name for name in self.types() if name not in known]:
+            raise NewerLogError(self._path, unknown)
 
     def types(self) -> list[str]:
         """Return the types of which there are events."""

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+import structlog
 import trio
 
 from eventlog.envelope import Origin, Recorded, StreamAppend
@@ -13,6 +14,8 @@ from eventlog.log import EventLog
 
 S = TypeVar("S")
 _ATTEMPTS = 5
+
+_logger = structlog.get_logger("eventlog.repository")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +62,7 @@ class Repository(Generic[S]):
             before = self._log.position
             state, version = self._initial, 0
             for record in await self._log.read_stream(stream):
-                state, version = self._evolve(state, record.event, record.time), record.version
+                state, version = self._evolved(state, record), record.version
             # A commit during the read may be missing from what was read: then read again.
             missed = self._log.recent(before, stream)
             if missed is not None and all(r.version <= version for r in missed):
@@ -101,10 +104,18 @@ class Repository(Generic[S]):
             if cached is None:
                 continue
             if record.version == cached.version + 1:
-                state = self._evolve(cached.state, record.event, record.time)
+                state = self._evolved(cached.state, record)
                 self._cache[record.stream] = Versioned(state, record.version)
             elif record.version > cached.version:
                 del self._cache[record.stream]
+
+    def _evolved(self, state: S, record: Recorded[Any]) -> S:
+        """Return the state after an event. One that does not fit changes nothing: the stream goes on without it."""
+        try:
+            return self._evolve(state, record.event, record.time)
+        except Exception:
+            _logger.exception("event_not_folded", position=record.position, stream=record.stream, type=record.type)
+            return state
 
     def _remember(self, stream: str, found: Versioned[S]) -> None:
         self._cache[stream] = found

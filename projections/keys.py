@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from domain.keys.events import KeyCleared, KeySet, KeyShared
 from domain.users.events import UserDeleted
-from eventlog.envelope import Recorded
+from eventlog.envelope import Recorded, Unreadable
 from projections.projection import Projection
 from projections.table import Table
 
@@ -44,6 +44,7 @@ class Keys(Projection):
             KeyCleared: self._cleared,
             KeyShared: self._shared,
             UserDeleted: self._user_deleted,
+            Unreadable: self._unreadable,
         }
 
     def find(self, user_id: str, backend: str, name: str) -> str | None:
@@ -71,5 +72,16 @@ class Keys(Projection):
         self._shares.put(Share(event.name, int(event.shared)))
 
     def _user_deleted(self, event: UserDeleted, _: Recorded[UserDeleted]) -> None:
-        for key in self._by_user.all(event.user_id):
+        self._drop_all(event.user_id)
+
+    def _unreadable(self, _: Unreadable, record: Recorded[Unreadable]) -> None:
+        """Drop all values when it cannot be read which was taken back, and share none when that was changed."""
+        if record.type == KeyCleared.TOPIC:
+            self._drop_all(record.stream.partition(":")[2])
+        elif record.type == KeyShared.TOPIC:
+            for share in list(self._shares):
+                self._shares.put(Share(share.name, 0))
+
+    def _drop_all(self, user_id: str) -> None:
+        for key in self._by_user.all(user_id):
             self._keys.remove(key.key)

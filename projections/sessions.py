@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from domain.sessions.events import SessionOpened, SessionRevoked
 from domain.users.events import UserDeleted
-from eventlog.envelope import Recorded
+from eventlog.envelope import Recorded, Unreadable
 from projections.projection import Projection
 from projections.table import Table
 
@@ -31,7 +31,12 @@ class Sessions(Projection):
         self._sessions: Table[Session] = Table("sessions", Session, sealed=("device",))
         self._by_user = self._sessions.index(lambda s: s.user_id)
         self.tables = (self._sessions,)
-        self.on = {SessionOpened: self._opened, SessionRevoked: self._revoked, UserDeleted: self._user_deleted}
+        self.on = {
+            SessionOpened: self._opened,
+            SessionRevoked: self._revoked,
+            UserDeleted: self._user_deleted,
+            Unreadable: self._unreadable,
+        }
 
     def live(self, session_id: str, now: float) -> Session | None:
         """Return a session that is neither revoked nor expired, or None."""
@@ -52,5 +57,13 @@ class Sessions(Projection):
         self._sessions.remove(event.session_id)
 
     def _user_deleted(self, event: UserDeleted, _: Recorded[UserDeleted]) -> None:
-        for session in self._by_user.all(event.user_id):
+        self._end_all(event.user_id)
+
+    def _unreadable(self, _: Unreadable, record: Recorded[Unreadable]) -> None:
+        """End all sign-ins of a user when it cannot be read which of them was ended."""
+        if record.type == SessionRevoked.TOPIC:
+            self._end_all(record.stream.partition(":")[2])
+
+    def _end_all(self, user_id: str) -> None:
+        for session in self._by_user.all(user_id):
             self._sessions.remove(session.id)

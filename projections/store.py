@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Iterable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from projections.projection import Projection
 from projections.table import Changes, Table
 
 FILE_NAME = "views.db"
+MAKE_ANEW = 0
+"""In place of a projection's version: no projection has it, so that the saved copy is thrown away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +92,11 @@ class ViewStore:
             for name, version, position in batch.positions:
                 self._save_position(name, version, position)
 
+    def forget(self) -> None:
+        """Have every projection start at position 0 when it is loaded next."""
+        with transaction(self._connection):
+            self._connection.execute("DELETE FROM projections")
+
     def positions(self) -> dict[str, int]:
         """Return the saved position of every projection."""
         return dict(self._connection.execute("SELECT name, position FROM projections"))
@@ -142,6 +150,29 @@ class ViewStore:
 
     def _save_position(self, name: str, version: int, position: int) -> None:
         self._connection.execute("INSERT OR REPLACE INTO projections VALUES (?,?,?)", (name, version, position))
+
+
+def load_alone(path: Path, projection: Projection, log_id: bytes, head: int) -> None:
+    """Fill one projection without sealed columns from a saved copy, which may be in use, if that fits. Blocking."""
+    if not path.exists():
+        return
+    select = "SELECT p.position FROM projections AS p, log WHERE p.name = ? AND p.version = ? AND log.id = ?"
+    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+        try:
+            connection.execute("BEGIN")
+            known = connection.execute(select, (projection.name, projection.version, log_id)).fetchone()
+            if known is None or known[0] > head:
+                return
+            rows = [
+                (table, connection.execute(f"SELECT {', '.join(table.columns)} FROM {table.name}").fetchall())  # noqa: S608
+                for table in projection.tables
+            ]
+        except sqlite3.DatabaseError:  # From before there were such tables, or no database at all.
+            return
+    for table, found in rows:
+        for row in found:
+            table.load(table.row_type(*row))
+    projection.position = known[0]
 
 
 def _place(table: Table[Any], key: str, column: str) -> bytes:

@@ -24,8 +24,9 @@ from projections.keys import Keys
 from projections.projection import Projection
 from projections.runners import Runners
 from projections.sessions import Sessions
-from projections.store import FILE_NAME, Batch, ViewStore
+from projections.store import FILE_NAME, MAKE_ANEW, Batch, ViewStore, load_alone
 from projections.tokens import Tokens
+from projections.unreadable import UnreadableEvents
 from projections.usage import Usage
 from projections.users import Users
 
@@ -48,6 +49,7 @@ class Views:
         self.runners = Runners()
         self.conversations = Conversations()
         self.usage = Usage()
+        self.unreadable = UnreadableEvents()
         self.saved_position = 0
         """Everything up to here is in `views.db`."""
         self._changed = trio.Event()
@@ -58,13 +60,19 @@ class Views:
         """Every projection."""
         return (
             *(self.users, self.sessions, self.tokens, self.invites, self.keys),
-            *(self.agents, self.runners, self.conversations, self.usage),
+            *(self.agents, self.runners, self.conversations, self.usage, self.unreadable),
         )
 
     @property
     def position(self) -> int:
         """Everything up to here has been applied to every projection."""
         return min(p.position for p in self.all)
+
+    @property
+    def problems(self) -> list[str]:
+        """What is wrong with the read models or the events that they are made of, each in words for a person."""
+        found = [f"read model {p.name}: {p.problem}" for p in self.all if p.problem]
+        return [*found, self.unreadable.summary] if self.unreadable.count else found
 
     def effective(self, backend: Backend, user_id: str) -> dict[str, Effective]:
         """Return the values of a backend's variables that count for a user."""
@@ -100,7 +108,8 @@ class Views:
         tables = [t for p in self.all for t in p.tables]
         return Batch(
             changes=tuple((t, changes) for t in tables if (changes := t.take_changes())),
-            positions=tuple((p.name, p.version, p.position) for p in self.all),
+            # What has missed something is not good enough to begin with: the next start makes it anew.
+            positions=tuple((p.name, MAKE_ANEW if p.missed else p.version, p.position) for p in self.all),
         )
 
     async def keep_saved(self, store: ViewStore) -> None:
@@ -147,6 +156,11 @@ async def open_views(folder: Path, log: EventLog, vault: Vault | None = None) ->
         identity = await trio.to_thread.run_sync(log.reader.identity)
         with _no_garbage_collection():
             await trio.to_thread.run_sync(store.load, views.all, identity, log.position)
+        if await trio.to_thread.run_sync(views.unreadable.readable_again, log.reader):
+            _logger.info("views_made_anew", reason="this version reads events that could not be read before")
+            views = Views()
+            store.forget()
+            await trio.to_thread.run_sync(store.load, views.all, identity, log.position)
         caught_up = await trio.to_thread.run_sync(views.catch_up, log.reader)
         if caught_up:
             _logger.info("views_caught_up", events=caught_up, position=views.position)
@@ -161,6 +175,20 @@ async def open_views(folder: Path, log: EventLog, vault: Vault | None = None) ->
                     await views.save(store)
     finally:
         store.close()
+
+
+def find_unreadable(folder: Path, reader: Reader) -> UnreadableEvents:
+    """Return which events of a log cannot be read: what the saved copy knows, and what came after it. Blocking.
+
+    The log may be in use. Without a saved copy of this version, every event is read.
+    """
+    found = UnreadableEvents()
+    load_alone(folder / FILE_NAME, found, reader.identity(), reader.head().position)
+    if found.readable_again(reader):
+        found = UnreadableEvents()
+    while records := reader.events(Filter(after=found.position)):
+        found.apply(records)
+    return found
 
 
 def rebuild(

@@ -25,6 +25,7 @@ from web.asgi import KeepAliveConnection
 from web.auth.guard import SAFE_METHODS, Guard
 from web.auth.routes import blueprint as auth
 from web.auth.throttle import SignInThrottle
+from web.bodies import BoundedJSON
 from web.callback.routes import blueprint as callback
 from web.context import admin_origin, anonymous_origin, caller, client_site, throttle
 from web.conversations.export import blueprint as export
@@ -100,7 +101,7 @@ def make_app(services: Services, guard: Guard, metrics: CollectorRegistry = REGI
         openapi_provider_class=ContractProvider,
         conversion_preference="pydantic",
     )
-    app.json.sort_keys = False  # type: ignore[attr-defined] # the library's provider has it
+    app.json = BoundedJSON(app)
     handle_errors(app)
 
     @app.before_request

@@ -26,7 +26,14 @@ from domain.errors import (
     Unavailable,
     Unprocessable,
 )
-from eventlog.errors import AppendFailedError, KeyDestroyedError, LogClosedError, ReadOnlyError, StreamConflictError
+from eventlog.errors import (
+    AppendFailedError,
+    KeyDestroyedError,
+    LogClosedError,
+    ReadOnlyError,
+    StreamConflictError,
+    UnkeepableError,
+)
 
 STATUS: Mapping[type[DomainError], int] = {
     Invalid: 400,
@@ -113,6 +120,10 @@ def handle_errors(app: Quart) -> None:
     @app.errorhandler(UnicodeDecodeError)
     async def unreadable(_: Exception) -> Response:
         return problem(422, "The body is not valid JSON in UTF-8, or nested too deeply.", "malformed")
+
+    @app.errorhandler(UnkeepableError)
+    async def unkeepable(error: UnkeepableError) -> Response:
+        return problem(422, str(error), "unkeepable")
 
     @app.errorhandler(StreamConflictError)
     async def conflict(_: StreamConflictError) -> Response:

@@ -3,6 +3,7 @@
 import os
 import shutil
 import socket
+import sqlite3
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import click
 import trio
 from rich.table import Table
 
-from agentstack.cli.folder import console
+from agentstack.cli.folder import console, open_reader
 from agentstack.declaration import backends_path, load_backends
 from agentstack.engines import make_engines
 from agentstack.root import prepare_folder
@@ -23,6 +24,8 @@ from domain.backends.registry import BackendsFileError
 from eventlog.errors import DataFolderInUseError, EventLogError
 from eventlog.folder import FolderLock, refuse_network_file_system
 from eventlog.log import FILE_NAME
+from projections.unreadable import UnreadableEvents
+from projections.views import find_unreadable
 from supervisors.engines.docker.engine import DockerEngine
 from supervisors.engines.docker.images import names_of
 from supervisors.engines.protocol import EngineError
@@ -84,7 +87,7 @@ def _folder(settings: Settings) -> Iterator[Finding]:
         running = True
     yield Finding("data folder", well=True, text=f"{folder}" + (", in use by a running server" if running else ""))
     if (folder / FILE_NAME).exists():
-        yield _vault(settings, folder)
+        yield from _log(settings, folder)
     free = shutil.disk_usage(folder).free
     yield Finding(
         "disk space",
@@ -94,14 +97,32 @@ def _folder(settings: Settings) -> Iterator[Finding]:
     )
 
 
-def _vault(settings: Settings, folder: Path) -> Finding:
+def _log(settings: Settings, folder: Path) -> Iterator[Finding]:
     try:
-        vault = open_own_vault(settings, folder)
+        vault = open_own_vault(settings, folder, shared=True)
     except (EventLogError, SettingsError) as error:
-        return Finding("vault", well=False, text="cannot be opened", mend=str(error))
-    count = len(vault.owners)
-    vault.close()
-    return Finding("vault", well=True, text=f"opens, with the keys of {count} users")
+        yield Finding("vault", well=False, text="cannot be opened", mend=str(error))
+        return
+    yield Finding("vault", well=True, text=f"opens, with the keys of {len(vault.owners)} users")
+    reader = open_reader(folder, vault)
+    try:
+        reader.refuse_newer()
+        yield _events(find_unreadable(folder, reader), reader.head().position)
+    except (EventLogError, sqlite3.Error) as error:
+        yield Finding("event log", well=False, text="cannot be read", mend=str(error))
+    finally:
+        reader.close()
+        vault.close()
+
+
+def _events(unreadable: UnreadableEvents, head: int) -> Finding:
+    if not unreadable.count:
+        return Finding("event log", well=True, text=f"every event can be read ({head} of them)")
+    if unreadable.lost:
+        mend = "They are passed over. `agentstack events show POSITION` tells why: report it, with this version."
+    else:
+        mend = "Nothing has to be done. Who needs none of it deletes the conversation."
+    return Finding("event log", well=False, text=unreadable.summary, mend=mend)
 
 
 def _engines(settings: Settings) -> Iterator[Finding]:

@@ -10,7 +10,7 @@ from agentstack.cli.folder import console, data_folder, open_reader
 from agentstack.settings import load_settings
 from agentstack.vaults import open_own_vault
 from eventlog.folder import FolderLock
-from projections.store import FILE_NAME
+from projections.store import FILE_NAME, MAKE_ANEW
 from projections.views import rebuild
 
 
@@ -28,7 +28,8 @@ def status() -> None:
     if (folder / FILE_NAME).exists():
         connection = sqlite3.connect(f"{(folder / FILE_NAME).as_uri()}?mode=ro", uri=True)
         for name, version, position in connection.execute("SELECT name, version, position FROM projections"):
-            table.add_row(name, str(version), str(position), str(head - position))
+            shown = "to be made anew" if version == MAKE_ANEW else str(version)
+            table.add_row(name, shown, str(position), str(head - position))
         connection.close()
     console.print(table)
     console.print(f"The log is at position {head}.")

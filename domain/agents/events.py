@@ -1,6 +1,6 @@
 """Events of the stream `agent:<id>`."""
 
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from domain.event import Event
 
@@ -36,3 +36,8 @@ class AgentDeleted(Event):
     TOPIC = "agent.deleted"
 
     agent_id: str
+
+    @classmethod
+    def from_envelope(cls, id_: str, owner: str) -> Self:
+        """Return it from the stream's id alone."""
+        return cls(agent_id=id_)

@@ -1,6 +1,6 @@
 """Events of the stream `conversation:<id>`: metadata and whole messages, never single tokens."""
 
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict
 
@@ -49,6 +49,11 @@ class ConversationDeleted(Event):
     TOPIC = "conversation.deleted"
 
     conversation_id: str
+
+    @classmethod
+    def from_envelope(cls, id_: str, owner: str) -> Self:
+        """Return it from the stream's id alone."""
+        return cls(conversation_id=id_)
 
 
 class MessagePosted(Event):

@@ -78,7 +78,9 @@ class Conversation:
 
 
 def _ended(state: Conversation, turn_id: str, status: str, *added: Message) -> Conversation:
-    turns = {**state.turns, turn_id: replace(state.turns[turn_id], status=status)}
+    turns = {**state.turns}
+    if turn_id in turns:  # Else its beginning could not be read.
+        turns[turn_id] = replace(turns[turn_id], status=status)
     return replace(state, turns=turns, messages=(*state.messages, *(m for m in added if m.content)))
 
 

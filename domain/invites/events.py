@@ -1,6 +1,6 @@
 """Events of the stream `invite:<id>`."""
 
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from domain.event import Event
 
@@ -29,6 +29,11 @@ class InviteUsed(Event):
     invite_id: str
     user_id: str
 
+    @classmethod
+    def from_envelope(cls, id_: str, owner: str) -> Self:
+        """Return it from the stream's id; who used it is not known."""
+        return cls(invite_id=id_, user_id="")
+
 
 class InviteRevoked(Event):
     """It is void from here on."""
@@ -36,3 +41,8 @@ class InviteRevoked(Event):
     TOPIC = "invite.revoked"
 
     invite_id: str
+
+    @classmethod
+    def from_envelope(cls, id_: str, owner: str) -> Self:
+        """Return it from the stream's id alone."""
+        return cls(invite_id=id_)

@@ -1,6 +1,6 @@
 """Events of the stream `token:<id>`."""
 
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from domain.event import Event
 from domain.tokens.rules import Scope
@@ -33,3 +33,8 @@ class TokenRevoked(Event):
 
     token_id: str
     user_id: str
+
+    @classmethod
+    def from_envelope(cls, id_: str, owner: str) -> Self:
+        """Return it from the stream's id and its owner."""
+        return cls(token_id=id_, user_id=owner)

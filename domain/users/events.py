@@ -1,10 +1,12 @@
 """Events of the streams `user:<id>`, `email:<hmac>`, `slug:<slug>` and `admin`."""
 
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 from domain.event import Event
 
 Role = Literal["admin", "user"]
+NO_PASSWORD = "!"  # noqa: S105 - it is none
+"""Stands where a hash would: no password fits."""
 
 
 class UserRegistered(Event):
@@ -43,6 +45,11 @@ class PasswordChanged(Event):
     password_hash: str
     rehashed: bool = False
 
+    @classmethod
+    def from_envelope(cls, id_: str, owner: str) -> Self:
+        """Return it with a hash that no password has: the one before does not count any more."""
+        return cls(user_id=id_, password_hash=NO_PASSWORD)
+
 
 class UserIdleChanged(Event):
     """The user chose how long their runners of a backend may idle. Seconds; 0 means never stop."""
@@ -69,6 +76,11 @@ class UserDeleted(Event):
     TOPIC = "user.deleted"
 
     user_id: str
+
+    @classmethod
+    def from_envelope(cls, id_: str, owner: str) -> Self:
+        """Return it from the stream's id alone."""
+        return cls(user_id=id_)
 
 
 class EmailClaimed(Event):

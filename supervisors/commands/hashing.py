@@ -26,7 +26,7 @@ class Hashing:
         fits = await trio.to_thread.run_sync(
             self._verified, expected or self._nobody, password, limiter=self._limiter
         )
-        return fits and expected is not None
+        return fits and bool(expected)
 
     def is_outdated(self, hashed: str) -> bool:
         """Tell whether a hash was made with weaker settings than today's."""

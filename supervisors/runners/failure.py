@@ -11,6 +11,8 @@ from supervisors.engines.protocol import Engine, EngineError
 from supervisors.runners.run import Run
 
 LOG_TAIL_LINES = 20
+_MAX_TAIL = 16_384
+"""Characters of them: an agent may print a line of any length."""
 
 
 async def with_log_tail(engine: Engine, run: Run, stage: State, error: DomainError) -> DomainError:
@@ -28,7 +30,7 @@ async def with_log_tail(engine: Engine, run: Run, stage: State, error: DomainErr
 async def printed(engine: Engine, run: Run, lines: int) -> str:
     """Return the last lines that a runner has printed, secrets blotted out. Raises EngineError."""
     text = await engine.logs(run.runner_id, lines)
-    return (run.spec.redacted(text) if run.spec else text).replace(run.key, "[key]").strip()
+    return (run.spec.redacted(text) if run.spec else text).replace(run.key, "[key]").strip()[-_MAX_TAIL:]
 
 
 class Failures:

@@ -182,11 +182,19 @@ class RunnerPool:
                         await supervisor.run(adopt)
                     except Exception:
                         _logger.exception("supervisor_failed", supervisor=repr(supervisor))
-                        await supervisor.recover()
+                        await _recovered(supervisor)
                     adopt = None
                     await trio.sleep(_RESTART_PAUSE)
         finally:
             supervisor.end()
+
+
+async def _recovered(supervisor: RunnerSupervisor) -> None:
+    """Have a supervisor begin again. That the log refuses even this is no reason to stop all the others."""
+    try:
+        await supervisor.recover()
+    except Exception:
+        _logger.exception("supervisor_not_recovered", supervisor=repr(supervisor))
 
 
 async def _still_serving(house: House, runner: Runner, found: Found) -> bool:

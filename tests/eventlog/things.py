@@ -3,12 +3,13 @@
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from hashlib import sha256
 
 import trio
 
 from domain.event import Event
 from eventlog.codec import EventMapper
-from eventlog.envelope import Origin, Recorded, StreamAppend
+from eventlog.envelope import Origin, Recorded, StoredRecord, StreamAppend
 from eventlog.log import EventLog
 
 
@@ -31,6 +32,11 @@ class Noted(Event):
 
 MAPPER = EventMapper([Happened, Noted])
 ORIGIN = Origin("user:u1", "request-1", 7)
+
+
+def stored(topic: str, payload: bytes) -> StoredRecord:
+    """Return an event as it is stored: the second one of `thing:1`, at position 5."""
+    return StoredRecord(5, "thing:1", 2, topic, payload, 1_500_000, "system", "job", None, sha256(payload).digest())
 
 
 def to(stream: str, expected: int, *numbers: int) -> StreamAppend:

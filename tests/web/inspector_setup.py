@@ -34,6 +34,7 @@ EVENT = {
     "owner_email": str,
     "payload": dict,
     "erased": bool,
+    "problem": str,
 }
 PATHS = [
     EVENTS,

@@ -36,7 +36,18 @@ PROJECTION = {
     "error": str,
     "rebuilding": (dict, None),
 }
-NAMES = ["users", "sessions", "tokens", "invites", "keys", "agents", "runners", "conversations", "usage"]
+NAMES = [
+    "users",
+    "sessions",
+    "tokens",
+    "invites",
+    "keys",
+    "agents",
+    "runners",
+    "conversations",
+    "usage",
+    "unreadable",
+]
 MOST_FRAMES = 200
 """A verification tells of its progress fifty times or so."""
 

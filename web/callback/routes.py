@@ -4,7 +4,9 @@ import hmac
 import time
 from typing import Annotated, Any
 
-from pydantic import Field, StringConstraints
+import orjson
+from pydantic import Field, StringConstraints, field_validator
+from pydantic_core import PydanticCustomError
 from quart import Blueprint, Response, jsonify
 from quart_schema import document_response, tag_blueprint, validate_request
 
@@ -20,6 +22,8 @@ blueprint = Blueprint("callback", __name__, url_prefix="/api/internal")
 tag_blueprint(blueprint, ["callback"])
 
 MESSAGE = "message"
+MAX_PAYLOAD_BYTES = 256 * 1024
+"""What may come along with a message. How deep and how full it may be is bounded for all bodies alike."""
 
 
 class AgentEvent(Request):
@@ -31,6 +35,15 @@ class AgentEvent(Request):
     content: str = Field(max_length=1_000_000)
     persist: bool = True
     payload: dict[str, Any] | None = None
+
+    @field_validator("payload")
+    @classmethod
+    def _is_small(cls, payload: dict[str, Any] | None) -> dict[str, Any] | None:
+        if payload is not None and len(orjson.dumps(payload)) > MAX_PAYLOAD_BYTES:
+            raise PydanticCustomError(
+                "too_large", "It may take {kib} KiB as JSON at the most.", {"kib": MAX_PAYLOAD_BYTES // 1024}
+            )
+        return payload
 
 
 class AgentEventTaken(Answer):

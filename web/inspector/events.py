@@ -29,7 +29,10 @@ _MOST_BUCKETS = 500
 
 
 class EventInfo(Answer):
-    """An event with its envelope. Secrets are masked; `erased` tells that private parts cannot be read any more."""
+    """An event with its envelope. Secrets are masked; `erased` tells that private parts cannot be read any more.
+
+    `problem` says why the event, or a part of it, cannot be read; "" when all of it was.
+    """
 
     position: int
     stream: str
@@ -44,6 +47,7 @@ class EventInfo(Answer):
     owner_email: str
     payload: dict[str, Any]
     erased: bool
+    problem: str
 
 
 class EventList(Answer):

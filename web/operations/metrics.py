@@ -45,6 +45,17 @@ class StackCollector(Collector):
                 [projection.name], log["position"] - min(projection.position, services.views.saved_position)
             )
         yield lag
+        missed = GaugeMetricFamily(
+            "agentstack_projection_missed_events",
+            "Events that could not be applied to a read model",
+            labels=["projection"],
+        )
+        for projection in services.views.all:
+            missed.add_metric([projection.name], projection.missed_count)
+        yield missed
+        unreadable = services.views.unreadable.count
+        yield _gauge("agentstack_events_unreadable", "Events that cannot be read as they were written", unreadable)
+        yield _gauge("agentstack_listener_failures", "Listeners that have raised", services.log.faults.total())
         runners = GaugeMetricFamily("agentstack_runners", "Runners by state", labels=["state"])
         for state, count in services.pool.statistics().items():
             runners.add_metric([state], count)

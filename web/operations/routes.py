@@ -22,10 +22,11 @@ class Health(Answer):
 
 
 class Ready(Answer):
-    """The server can do its work."""
+    """The server can do its work. `degraded` says what is wrong all the same, a sentence each."""
 
     ready: bool
     position: int
+    degraded: list[str]
 
 
 @blueprint.get("/healthz")
@@ -57,7 +58,8 @@ async def readyz() -> Response:
             problems.append(f"engine {name}: {error}")
     if problems:
         return problem(503, "; ".join(problems), "not_ready")
-    return jsonify(Ready(ready=True, position=log.position).model_dump())
+    faults = [f"{name} has failed at {count} commit(s)" for name, count in log.faults.items()]
+    return jsonify(Ready(ready=True, position=log.position, degraded=[*views.problems, *faults]).model_dump())
 
 
 @blueprint.get("/metrics")

@@ -15,6 +15,7 @@
  * @property {string} owner_email "" when there is none, or none any more
  * @property {Record<string, unknown>} payload secrets are masked
  * @property {boolean} erased
+ * @property {string} problem why it, or a part of it, cannot be read; "" when all of it was
  */
 /** @typedef {{events: LoggedEvent[], head: number, more: boolean}} EventList */
 /** @typedef {{first: number, last: number, at: number, hash: string}} Commit */

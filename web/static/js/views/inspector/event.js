@@ -29,6 +29,9 @@ export function EventDialog({ position, filters, before }) {
             ${found.event.erased && html`
               <div class="callout" role="note"><strong>Erased.</strong> The person whom this event is about was deleted, and the key of its private parts with them: they are blank for ever.</div>
             `}
+            ${found.event.problem && html`
+              <div class="callout" role="note"><strong>Cannot be read as it was written.</strong> It is passed over, or taken without the part that is missing: ${found.event.problem}</div>
+            `}
             <${Envelope} event=${found.event} hrefOf=${hrefOf} />
             <section aria-labelledby="payload"><h3 id="payload">Payload</h3><${Fields} of=${found.event.payload} erased=${found.event.erased} /></section>
             <section aria-labelledby="chain">

@@ -1,0 +1,101 @@
+"""What a JSON value from outside may be, so that the log can keep it and every reader can read it back.
+
+These are the only bounds of their kind. Bodies are checked with `read` where they come in; what is appended is
+decoded once more besides (`EventMapper.encode`), so an event that cannot be read is never written.
+"""
+
+import json
+import math
+import re
+from typing import Any, NoReturn
+
+from eventlog.errors import UnkeepableError
+
+MAX_DEPTH = 64
+"""Levels of objects and lists within each other. Readers of JSON give up somewhere beyond 200."""
+MAX_VALUES = 10_000
+"""Values in one document: members of objects, items of lists, and these themselves."""
+MAX_EVENT_BYTES = 32 << 20
+"""Bytes of one event. The longest answer that a turn keeps takes fewer, however it is written."""
+_INTEGERS = range(-(2**63), 2**63)
+"""What SQLite holds. JSON itself knows no limit."""
+_TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\Z)|[\[{,]', re.DOTALL)
+"""A string, or what begins a further value. A string without an end goes on to the end: no byte is read twice."""
+_MAX_TOKENS = 3 * MAX_VALUES
+
+
+def read(data: bytes) -> Any:
+    """Return the value of a JSON document in UTF-8, with or without a byte order mark.
+
+    Raises ValueError when it is no JSON, and UnkeepableError when it is beyond the bounds. A document with too many
+    values costs no more than one that has as many as it may.
+    """
+    for count, _ in enumerate(_TOKEN.finditer(data)):
+        if count > _MAX_TOKENS:
+            _too_many()
+    try:
+        value = json.loads(data.decode("utf-8-sig"), parse_constant=_no_number)
+    except RecursionError:
+        _too_deep()
+    check(value)
+    return value
+
+
+def check(value: object) -> None:
+    """Raise UnkeepableError, in words for whoever sent it, unless a value is within the bounds."""
+    left = MAX_VALUES
+    todo: list[tuple[object, int]] = [(value, 1)]
+    while todo:
+        found, depth = todo.pop()
+        if isinstance(found, str):
+            _check_text(found)
+        elif isinstance(found, int):
+            if found not in _INTEGERS:
+                raise UnkeepableError("A number is too large: whole numbers must fit 64 bits, with their sign.")
+        elif isinstance(found, float):
+            if not math.isfinite(found):
+                raise UnkeepableError("A number is too large to be kept.")
+        elif isinstance(found, dict | list):
+            left -= len(found)
+            if left < 0:
+                _too_many()
+            if depth > MAX_DEPTH:
+                _too_deep()
+            if isinstance(found, dict):
+                for key in found:
+                    _check_text(key)
+                todo.extend((inner, depth + 1) for inner in found.values())
+            else:
+                todo.extend((inner, depth + 1) for inner in found)
+
+
+def trimmed(value: Any, depth: int = MAX_DEPTH) -> Any:
+    """Return a value without what is nested too deeply in it: "…" stands in its place."""
+    if not isinstance(value, dict | list):
+        return value
+    if depth == 0:
+        return "…"
+    if isinstance(value, list):
+        return [trimmed(inner, depth - 1) for inner in value]
+    return {key: trimmed(inner, depth - 1) for key, inner in value.items()}
+
+
+def _check_text(text: str) -> None:
+    if text.isascii():
+        return
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise UnkeepableError("A text holds half of a surrogate pair, which stands for no character.") from None
+
+
+def _no_number(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number in JSON")
+
+
+def _too_many() -> NoReturn:
+    raise UnkeepableError(f"The JSON holds too much: more than {MAX_VALUES} values. Send less at once.")
+
+
+def _too_deep() -> NoReturn:
+    raise UnkeepableError(f"The JSON is nested too deeply: at most {MAX_DEPTH} levels of objects and lists.")
