@@ -121,7 +121,7 @@ def _events(unreadable: UnreadableEvents, head: int) -> Finding:
     if unreadable.lost:
         mend = "They are passed over. `agentstack events show POSITION` tells why: report it, with this version."
     else:
-        mend = "Nothing has to be done. Who needs none of it deletes the conversation."
+        mend = "The rest of each is shown. Deleting the conversation ends this notice."
     return Finding("event log", well=False, text=unreadable.summary, mend=mend)
 
 

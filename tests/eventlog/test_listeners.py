@@ -85,7 +85,7 @@ async def test_a_read_only_log_answers_its_callers_too(tmp_path: Path) -> None:
 async def test_an_event_that_does_not_fit_into_a_state_is_passed_over(
     tmp_path: Path, logged: list[EventDict]
 ) -> None:
-    def evolve(state: int, event: Any, _: float) -> int:
+    def evolve(state: int, event: Happened, _: float) -> int:
         return state + 10 // event.n
 
     async with open_log(tmp_path, MAPPER) as log:

@@ -41,7 +41,7 @@ from domain.users.events import (
     UserRenamed,
 )
 from domain.users.rules import register
-from eventlog.envelope import Origin, Recorded
+from eventlog.envelope import UNREADABLE, Origin, Recorded
 from projections.views import Views
 
 ORIGIN = Origin("system", "test")
@@ -57,6 +57,16 @@ def record(steps: Iterable[Step], *, after: int = 0) -> list[Recorded[Any]]:
         versions[stream] += 1
         found.append(Recorded(position, stream, versions[stream], event.TOPIC, 1000.0 + position, ORIGIN, event))
     return found
+
+
+def unreadable(count: int, *, after: int) -> list[Recorded[Any]]:
+    """Return so many events that cannot be read."""
+    return [
+        Recorded(
+            position, "stream:1", position, "any.type", 1000.0, ORIGIN, UNREADABLE, problem=f"broken {position}"
+        )
+        for position in range(after + 1, after + count + 1)
+    ]
 
 
 def rows(views: Views) -> dict[str, list[Any]]:

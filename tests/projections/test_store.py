@@ -10,9 +10,10 @@ import pytest
 
 from projections.conversations import Conversations
 from projections.store import ViewStore
+from projections.unreadable import MOST
 from projections.users import Users
 from projections.views import Views
-from tests.projections.histories import history, record, rows
+from tests.projections.histories import history, record, rows, unreadable
 
 LOG = b"one log"
 HEAD = 10**9
@@ -31,6 +32,7 @@ def _filled(store: ViewStore, *, length: int = 200) -> Views:
     views = Views()
     store.load(views.all, LOG, HEAD)
     views.apply(record(history(Random(1), length)))
+    views.apply(unreadable(MOST + 1, after=views.position))
     store.save(views.take_batch())
     return views
 

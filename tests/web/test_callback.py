@@ -1,5 +1,6 @@
 """POST /api/internal/agents/{id}/event: what an agent may say from inside its runner."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from tests.conftest import FAST_DEMO
 from tests.harness.contract import has_shape, is_problem
 from tests.harness.events import events
 from tests.harness.person import Person
+from tests.harness.poison import nested
 from tests.harness.processes import runner_processes
 from tests.harness.server import Server
 from tests.harness.sse import until
@@ -37,6 +39,12 @@ class Agent:
         self.env = dict(line.decode().split("=", 1) for line in environ if line)
         self.key = self.env["AGENT_STACK_RUNNER_API_KEY"]
         self._server = user.server
+
+    def post(self, body: str) -> httpx.Response:
+        """Post a body as it is."""
+        headers = {"Authorization": f"Bearer {self.key}", "Content-Type": "application/json"}
+        with self._server.client() as client:
+            return client.post(f"/api/internal/agents/{self.id}/event", content=body, headers=headers)
 
     def say(self, key: str | None = None, agent: str | None = None, **body: Any) -> httpx.Response:
         """Post an event as the agent would."""
@@ -153,6 +161,47 @@ def test_an_agent_without_any_conversation_is_told_so(agent: Agent) -> None:
 def test_a_malformed_body_is_refused(user: Person, agent: Agent, body: Json) -> None:
     user.conversation("demo")
     is_problem(agent.say(**body), 422)
+
+
+NASTY: dict[str, str] = {
+    **{f"{n} levels": '{"a":' * n + "1" + "}" * n for n in (64, 200, 201, 252, 253, 260, 1000, 100_000)},
+    "an integer of 65 bits": '{"n": 18446744073709551616}',
+    "below 64 bits": '{"n": -9223372036854775809}',
+    "a number without end": '{"n": 1e400}',
+    "no number": '{"n": NaN}',
+    "half a character": '{"t": "\\ud83d"}',
+    "half a character for a name": '{"\\ude00": 1}',
+    "too many values": json.dumps({"list": [0] * 10_001}),
+    "too many members": json.dumps({str(n): n for n in range(10_001)}),
+    "too large": json.dumps({"text": "x" * 262_144}),
+}
+
+
+@pytest.mark.parametrize("kept", [True, False])
+@pytest.mark.parametrize("name", NASTY)
+def test_what_could_not_be_read_back_is_refused_and_harms_nothing(
+    user: Person, agent: Agent, name: str, kept: bool
+) -> None:
+    conversation = user.conversation("demo")
+    agent.say(content="before")
+    body = f'{{"content": "poison", "persist": {json.dumps(kept)}, "payload": {NASTY[name]}}}'
+    is_problem(agent.post(body), 422)
+    agent.say(content="after")
+    assert user.messages(conversation) == [("assistant", "before"), ("assistant", "after")]
+
+
+@pytest.mark.parametrize(
+    "payload", [nested(63), {"list": [0] * 9_990}, {"n": 2**63 - 1, "t": "\U0001f600", "é": None}]
+)
+def test_what_is_just_within_the_bounds_is_kept_and_shown(user: Person, agent: Agent, payload: Json) -> None:
+    conversation = user.conversation("demo")
+    assert agent.say(payload=payload).is_success
+    with user.http.stream("GET", f"/api/conversations/{conversation}/stream?last_event_id=1") as stream:
+        assert until(stream, "message")[-1]["payload"]["extra"] == payload
+    (posted,) = [e for e in events(user.server, "message.posted") if e["stream"].endswith(conversation)]
+    assert posted["payload"]["extra"] == payload
+    assert user.http.get(f"/api/conversations/{conversation}/export?format=json").is_success
+    assert user.http.delete(f"/api/conversations/{conversation}").status_code == 204
 
 
 def test_the_runners_key_opens_nothing_else(agent: Agent, server: Server) -> None:

@@ -117,10 +117,44 @@ STRANGE: dict[str, bytes] = {
     "a huge number": b'{"backend": ' + b"9" * 10_000 + b', "name": "x"}',
     "a huge exponent": b'{"backend": 1e99999, "name": "x"}',
     "two in one": b'{"backend": "nope", "name": "x"}{}',
+    "an integer of 65 bits": b'{"backend": 18446744073709551616, "name": "x"}',
+    "64 levels": b'{"backend": "demo", "name": "x", "more": ' + b"[" * 64 + b"]" * 64 + b"}",
+    "260 levels": b'{"backend": "demo", "name": "x", "more": ' + b"[" * 260 + b"]" * 260 + b"}",
+    "many members": json.dumps({"backend": "demo", "name": "x", **{str(n): n for n in range(10_001)}}).encode(),
+    "a lone surrogate that nobody reads": b'{"backend": "demo", "name": "x", "more": ["\\ud800"]}',
+    "a lone surrogate for a name": b'{"backend": "demo", "name": "x", "\\ud800": 1}',
 }
+BEYOND = ("an integer", "64 levels", "260 levels", "many members", "a lone surrogate")
 
 
 UNREAD = ("deep list", "deep object", "deep but closed", "no UTF-8", "UTF-16", "Latin-1")
+
+
+@pytest.mark.parametrize("name", [n for n in STRANGE if n.startswith(BEYOND)])
+def test_what_could_not_be_kept_is_refused_in_words_whoever_reads_it(client: httpx.Client, name: str) -> None:
+    is_problem(client.post("/api/agents", content=STRANGE[name], headers=JSON), 422, "unkeepable")
+
+
+NASTY = [
+    *("18446744073709551616", "-9223372036854775809", "9" * 400, "1e400", "-0", "1e-400"),
+    *('"\\ud800"', '["\\udfff"]', '{"\\ud800": 1}', '"\\u0000"', "NaN"),
+    *("[" * n + "]" * n for n in (60, 64, 200, 252, 260, 1000)),
+    *('{"a":' * n + "1" + "}" * n for n in (60, 64, 200, 252, 260, 1000)),
+    *("[" + ",".join(["0"] * n) + "]" for n in (9_990, 10_001)),
+]
+
+
+@pytest.mark.parametrize("value", NASTY, ids=lambda value: f"{value[:12]}-{len(value)}")
+def test_no_value_of_any_member_of_any_route_is_an_error_of_ours(
+    client: httpx.Client, routes: list[Operation], value: str
+) -> None:
+    for route in routes:
+        for name in [n for n in route.body or {} if "/admin/" not in route.path]:
+            body = json.dumps({**(route.body or {}), name: "_"}).replace(f'"{name}": "_"', f'"{name}": {value}')
+            answer = client.request(route.method, route.url, content=body, headers=JSON)
+            assert answer.status_code < 500, (route, name, answer.text)
+            if answer.status_code >= 400:
+                is_problem(answer, answer.status_code)
 
 
 @pytest.mark.parametrize("body", STRANGE.values(), ids=STRANGE)

@@ -1,0 +1,317 @@
+"""projections.unreadable, and what the other read models make of events of which only the envelope is known."""
+
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+from structlog.typing import EventDict
+
+from domain.agents.events import AgentCreated, AgentDeleted
+from domain.catalogue import EVENT_TYPES
+from domain.conversations.events import ConversationDeleted, ConversationStarted
+from domain.event import Event
+from domain.invites.events import InviteCreated, InviteRevoked, InviteUsed
+from domain.keys.events import KeyCleared, KeySet, KeyShared
+from domain.sessions.events import SessionOpened, SessionRevoked
+from domain.tokens.events import TokenCreated, TokenRevoked
+from domain.users.events import NO_PASSWORD, PasswordChanged, UserDeleted, UserRegistered, UserRenamed
+from eventlog.codec import EventMapper
+from eventlog.envelope import UNREADABLE, Recorded, StoredRecord, StreamAppend
+from eventlog.log import EventLog, open_log
+from projections.projection import Projection
+from projections.store import FILE_NAME
+from projections.unreadable import MOST, UnreadableEvents
+from projections.users import Users
+from projections.views import Views, find_unreadable, open_views
+from tests.domain.samples import SAMPLES
+from tests.harness.poison import append_unreadable
+from tests.projections.histories import ORIGIN, record, rows, unreadable
+
+MAPPER = EventMapper(EVENT_TYPES)
+
+
+def _user(id_: str) -> UserRegistered:
+    return UserRegistered(
+        user_id=id_, email=f"{id_}@example.org", name=id_, slug=id_, role="admin", password_hash="$argon2id$"
+    )
+
+
+def broken(position: int, stream: str, event_type: type[Event], owner: str = "u1") -> Recorded[Any]:
+    """Return what is read of an event when its payload is nothing but noise."""
+    noise = b"\xff noise"
+    place = (position, stream, 9, event_type.TOPIC, noise)
+    return MAPPER.record(StoredRecord(*place, 1_500_000, "system", "job", None, sha256(noise).digest(), owner))
+
+
+def _views(*steps: tuple[str, Event], then: tuple[str, type[Event]] | None = None) -> Views:
+    views = Views()
+    views.apply(record(steps))
+    if then:
+        views.apply([broken(views.position + 1, *then)])
+    return views
+
+
+# -- what ends something is taken at its word --------------------------------------------------------------
+
+USER, OTHER = ("user:u1", _user("u1")), ("user:u2", _user("u2"))
+SESSIONS: list[tuple[str, Event]] = [
+    (f"session:{u}", SessionOpened(session_id=f"s{n}{u}", user_id=u, device="", expires_at=10**10))
+    for u in ("u1", "u2")
+    for n in (1, 2)
+]
+TOKEN = (
+    "token:t1",
+    TokenCreated(token_id="t1", user_id="u1", name="t", hash="h", prefix="as-", scope="all", models=()),
+)
+INVITE = (
+    "invite:i1",
+    InviteCreated(invite_id="i1", user_id="u1", note="", hash="h", prefix="in-", uses=1, expires_at=10**10),
+)
+KEYS: list[tuple[str, Event]] = [
+    (f"keys:{u}", KeySet(user_id=u, backend="", name=name, value="v")) for u in ("u1", "u2") for name in ("A", "B")
+]
+SHARED = ("keys:shared", KeyShared(name="A", shared=True))
+AGENT = (
+    "agent:a1",
+    AgentCreated(agent_id="a1", user_id="u1", backend="demo", name="a", model="", ordinal=1),
+)
+CONVERSATION = (
+    "conversation:c1",
+    ConversationStarted(conversation_id="c1", user_id="u1", agent_id="a1", backend="demo", model="", title=""),
+)
+
+
+def _is_gone_with_all(views: Views) -> bool:
+    left = (views.sessions.of_user("u1"), views.keys.of_user("u1"), views.tokens.of_user("u1"))
+    return views.users.find("u1") is None and not any(left) and len(views.sessions.of_user("u2")) == 2
+
+
+ENDINGS: dict[str, tuple[list[tuple[str, Event]], str, type[Event], Callable[[Views], bool]]] = {
+    "a sign-in": (
+        SESSIONS,
+        "session:u1",
+        SessionRevoked,
+        lambda v: not v.sessions.of_user("u1") and len(v.sessions.of_user("u2")) == 2,
+    ),
+    "a token": ([TOKEN], "token:t1", TokenRevoked, lambda v: v.tokens.find("t1") is None),
+    "an invitation": ([INVITE], "invite:i1", InviteRevoked, lambda v: v.invites.find("i1") is None),
+    "a use of an invitation": ([INVITE], "invite:i1", InviteUsed, lambda v: not v.invites.good(0.0)),
+    "values": (
+        KEYS,
+        "keys:u1",
+        KeyCleared,
+        lambda v: not v.keys.of_user("u1") and len(v.keys.of_user("u2")) == 2,
+    ),
+    "sharing": ([SHARED], "keys:shared", KeyShared, lambda v: not v.keys.is_shared("A")),
+    "an agent": ([AGENT], "agent:a1", AgentDeleted, lambda v: v.agents.find("a1") is None),
+    "a conversation": (
+        [CONVERSATION],
+        "conversation:c1",
+        ConversationDeleted,
+        lambda v: v.conversations.find("c1") is None,
+    ),
+    "a password": (
+        [USER],
+        "user:u1",
+        PasswordChanged,
+        lambda v: (v.users.get("u1").password_hash, v.users.get("u1").password_changes) == (NO_PASSWORD, 1),
+    ),
+    "a user": ([USER, OTHER, *SESSIONS, TOKEN, *KEYS], "user:u1", UserDeleted, _is_gone_with_all),
+}
+
+
+@pytest.mark.parametrize("name", ENDINGS)
+def test_what_was_ended_does_not_come_back_because_it_cannot_be_read_how(name: str) -> None:
+    before, stream, event_type, is_over = ENDINGS[name]
+    assert not is_over(_views(*before))
+    assert is_over(_views(*before, then=(stream, event_type)))
+
+
+def test_every_event_that_ends_something_is_among_these() -> None:
+    ends = ("deleted", "revoked", "cleared", "used", "shared", "password_changed")
+    covered = {event_type for _, _, event_type, _ in ENDINGS.values()}
+    assert {t for t in EVENT_TYPES if t.TOPIC.endswith(ends)} == covered
+
+
+@pytest.mark.parametrize("event", SAMPLES, ids=lambda e: e.TOPIC)
+def test_an_event_that_cannot_be_read_harms_no_read_model(event: Event) -> None:
+    views = _views(USER, OTHER, *SESSIONS, TOKEN, INVITE, *KEYS, SHARED, AGENT, CONVERSATION)
+    for kind in ("user", "session", "token", "keys", "agent", "conversation", "runner", "usage", "odd"):
+        views.apply([broken(views.position + 1, f"{kind}:u1", type(event))])
+    assert [p.problem for p in views.all] == [""] * len(views.all)
+    assert views.users.find("u2") is not None
+
+
+def test_what_an_event_said_is_not_guessed() -> None:
+    assert broken(1, "user:u1", UserRenamed).event is UNREADABLE
+    views = _views(USER, then=("user:u1", UserRenamed))
+    assert views.users.get("u1").name == "u1"
+
+
+# -- the list ---------------------------------------------------------------------------------------------
+
+
+def test_all_are_counted_and_the_first_are_listed() -> None:
+    views = Views()
+    for part in (MOST - 1, 1, 5):
+        views.apply(unreadable(part, after=views.position))
+    assert views.unreadable.count == MOST + 5
+    assert [e.position for e in views.unreadable.listed()] == list(range(1, MOST + 1))
+    assert views.problems == [views.unreadable.summary]
+    assert f"{MOST + 5} events cannot be read" in views.unreadable.summary
+    assert "#1 (any.type), #2 (any.type), #3 (any.type) and 1002 more" in views.unreadable.summary
+
+
+def test_one_that_was_marked_before_is_not_marked_again() -> None:
+    views = Views()
+    for _ in range(2):
+        views.apply(unreadable(3, after=0))
+    assert views.unreadable.count == 3
+
+
+def test_those_of_what_is_deleted_concern_nobody() -> None:
+    views = _views(USER, OTHER, AGENT, CONVERSATION)
+    views.apply([broken(5, "conversation:c1", ConversationStarted), broken(6, "user:u2", UserRenamed, "u2")])
+    assert views.unreadable.count == 2
+    views.apply(record([("conversation:c1", ConversationDeleted(conversation_id="c1"))], after=6))
+    assert [e.position for e in views.unreadable.listed()] == [6]
+    views.apply(record([("user:u2", UserDeleted(user_id="u2"))], after=7))
+    assert views.problems == []
+
+
+async def _write(log: EventLog) -> None:
+    await log.append(StreamAppend("user:u1", 0, [_user("u1")]), origin=ORIGIN)
+    await append_unreadable(log, "user:u1", UserRenamed, user_id="u1", name="Countess")
+
+
+async def test_what_a_newer_program_can_read_is_read_at_its_next_start(tmp_path: Path) -> None:
+    async with open_log(tmp_path, MAPPER) as log:
+        await _write(log)
+        async with open_views(tmp_path, log) as views:
+            assert [e.position for e in views.unreadable.listed()] == [2]
+            assert views.users.get("u1").name == "u1"
+    with patch.object(EventMapper, "_event", _reading_all(EventMapper._event)):
+        async with open_log(tmp_path, MAPPER) as log:
+            assert find_unreadable(tmp_path, log.reader).count == 0
+            async with open_views(tmp_path, log) as views:
+                assert views.problems == []
+                assert views.users.get("u1").name == "Countess"
+
+
+def _reading_all(original: Any) -> Any:
+    def event(self: EventMapper, topic: str, payload: bytes, *, erased: bool) -> Any:
+        return original(self, topic, payload.replace(b',"odd":true', b""), erased=erased)
+
+    return event
+
+
+async def test_those_that_stay_unreadable_do_not_have_everything_read_anew(tmp_path: Path) -> None:
+    for start in (1, 2, 3):
+        async with open_log(tmp_path, MAPPER) as log:
+            if start == 1:
+                await _write(log)
+            with patch.object(Users, "apply", autospec=True, side_effect=Users.apply) as applied:
+                async with open_views(tmp_path, log) as views:
+                    assert views.unreadable.count == 1
+            assert bool(applied.call_count) == (start == 1)
+
+
+async def test_they_are_found_without_a_saved_copy_and_with_one_of_another_log(tmp_path: Path) -> None:
+    async with open_log(tmp_path, MAPPER) as log:
+        await _write(log)
+        assert find_unreadable(tmp_path, log.reader).count == 1
+        async with open_views(tmp_path, log):
+            pass
+        assert find_unreadable(tmp_path, log.reader).count == 1
+        for odd in (b"", b"no database at all"):
+            (tmp_path / FILE_NAME).write_bytes(odd)
+            assert find_unreadable(tmp_path, log.reader).count == 1
+
+
+# -- handlers that raise ----------------------------------------------------------------------------------
+
+
+def _at(position: int) -> Any:
+    """Return a handler for names that raises at one position, and does what it should at all others."""
+    original = Projection.apply
+
+    def apply(self: Projection, records: Any) -> None:
+        if isinstance(self, Users):
+            right = self.on[UserRenamed]
+
+            def handler(event: Any, of: Recorded[Any]) -> None:
+                if of.position == position:
+                    raise RuntimeError("a fault of a handler")
+                right(event, of)
+
+            self.on[UserRenamed] = handler
+            try:
+                original(self, records)
+            finally:
+                self.on[UserRenamed] = right
+        else:
+            original(self, records)
+
+    return patch.object(Projection, "apply", apply)
+
+
+async def _rename(log: EventLog, *names: str) -> None:
+    for name in names:
+        version = len(await log.read_stream("user:u1"))
+        event = UserRenamed(user_id="u1", name=name)
+        await log.append(StreamAppend("user:u1", version, [event]), origin=ORIGIN)
+
+
+async def test_a_handler_that_raises_misses_its_event_and_nothing_else(
+    tmp_path: Path, logged: list[EventDict]
+) -> None:
+    async with open_log(tmp_path, MAPPER) as log, open_views(tmp_path, log) as views:
+        await log.append(StreamAppend("user:u1", 0, [_user("u1")]), origin=ORIGIN)
+        with _at(3):
+            await _rename(log, "one", "two")
+            assert views.users.get("u1").name == "one"
+            assert views.users.missed == [3]
+            assert views.problems == [
+                "read model users: events could not be applied: #3. The log of the server says why."
+            ]
+            await _rename(log, "three")
+        assert views.users.get("u1").name == "three"
+        assert views.users.position == views.agents.position == 4
+        assert log.faults == {}
+    (told,) = [e for e in logged if e["event"] == "event_not_applied"]
+    assert (told["projection"], told["position"], told["type"]) == ("users", 3, "user.renamed")
+
+
+async def test_what_has_missed_something_is_made_anew_at_every_start_until_it_has_not(tmp_path: Path) -> None:
+    with _at(3):
+        async with open_log(tmp_path, MAPPER) as log, open_views(tmp_path, log) as views:
+            await log.append(StreamAppend("user:u1", 0, [_user("u1")]), origin=ORIGIN)
+            await _rename(log, "one", "two", "three")
+            expected = rows(views)
+        async with open_log(tmp_path, MAPPER) as log, open_views(tmp_path, log) as views:
+            assert views.users.missed == [3]
+            assert rows(views) == expected
+    async with open_log(tmp_path, MAPPER) as log, open_views(tmp_path, log) as views:
+        assert views.problems == []
+    async with open_log(tmp_path, MAPPER) as log:
+        with patch.object(Users, "apply", side_effect=AssertionError("nothing is left to apply")):
+            async with open_views(tmp_path, log) as views:
+                assert views.users.get("u1").name == "three"
+
+
+def test_a_handler_that_always_raises_names_the_first_and_counts_all(logged: list[EventDict]) -> None:
+    views = Views()
+    views.users.on[UserRenamed] = lambda event, _: event.missing
+    views.apply(record([USER, *[("user:u1", UserRenamed(user_id="u1", name="n"))] * 100]))
+    assert views.users.missed_count == 100
+    assert len([e for e in logged if e["event"] == "event_not_applied"]) == len(views.users.missed) == 20
+    assert "#2, #3, #4 and 97 more" in views.users.problem
+
+
+def test_the_list_itself_names_no_more_than_it_says(logged: list[EventDict]) -> None:
+    found = UnreadableEvents()
+    found.apply(unreadable(MOST + 7, after=0))
+    assert len([e for e in logged if e["event"] == "event_unreadable"]) == MOST
