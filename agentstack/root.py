@@ -25,6 +25,7 @@ from agentstack.engines import callback_urls, make_engines
 from agentstack.settings import Settings, kept_secret
 from agentstack.vaults import open_own_vault
 from domain.catalogue import EVENT_TYPES
+from domain.errors import Conflict
 from domain.sessions.events import SessionOpened, SessionRevoked
 from domain.users.events import UserDeleted
 from eventlog.codec import EventMapper
@@ -226,6 +227,8 @@ async def open_stack(settings: Settings, *, read_only: bool = False) -> AsyncIte
         stack = Stack(settings, services, vault, guard, OpenAISurface(services, guard), prepull)
         collector = StackCollector(services, stack.openai.statistics)
         REGISTRY.register(collector)
+        if views.unreadable.is_postponed and not read_only:
+            services.rebuilder.start(views.unreadable.name)
         try:
             yield stack
         finally:
@@ -293,13 +296,16 @@ async def first_admin(stack: Stack) -> str:
     if services.views.users.admin():
         return ""
     if settings.bootstrap_admin_email:
-        await services.accounts.register(
-            email=settings.bootstrap_admin_email,
-            password=settings.bootstrap_admin_password,
-            name=settings.bootstrap_admin_name,
-            role="admin",
-            origin=Origin("system", "bootstrap"),
-        )
+        try:
+            await services.accounts.register(
+                email=settings.bootstrap_admin_email,
+                password=settings.bootstrap_admin_password,
+                name=settings.bootstrap_admin_name,
+                role="admin",
+                origin=Origin("system", "bootstrap"),
+            )
+        except Conflict as error:  # The log knows one whom the read models do not.
+            _logger.error("admin_not_created", problem=error.message)  # noqa: TRY400 - expected
         return ""
     services.lifecycle.setup_token = secrets.token_urlsafe(24)
     return services.lifecycle.setup_token

@@ -27,7 +27,8 @@ class Event(BaseModel):
     def from_envelope(cls, id_: str, owner: str) -> Self | None:
         """Return the event when nothing but its envelope can be read: the id of its stream, and whom it is about.
 
-        An event that ends something is taken at its word whatever else it said, so that what was ended does not
-        come back. None for all others: what they said is not guessed.
+        What must not be undone is taken at its word whatever else was said: what was ended does not come back, what
+        was limited is not free again, and what a user has can still be found and deleted. None for all others:
+        what they said is not guessed.
         """
         return None

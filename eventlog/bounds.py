@@ -19,7 +19,7 @@ MAX_EVENT_BYTES = 32 << 20
 """Bytes of one event. The longest answer that a turn keeps takes fewer, however it is written."""
 _INTEGERS = range(-(2**63), 2**63)
 """What SQLite holds. JSON itself knows no limit."""
-_TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\Z)|[\[{,]', re.DOTALL)
+_TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|[\[{,]', re.DOTALL)
 """A string, or what begins a further value. A string without an end goes on to the end: no byte is read twice."""
 _MAX_TOKENS = 3 * MAX_VALUES
 

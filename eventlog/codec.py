@@ -5,6 +5,7 @@ out of it and follow it encrypted: `JSON NUL owner NUL sealed JSON`. (JSON never
 decrypt them reads the event all the same, with blanks in their place.
 """
 
+import re
 import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from eventsourcing.persistence import Mapper, StoredEvent, Transcoder
 from eventsourcing.utils import register_topic, resolve_topic
 from pydantic import BaseModel, ValidationError
 
-from eventlog.bounds import MAX_DEPTH, MAX_EVENT_BYTES, trimmed
+from eventlog.bounds import MAX_DEPTH, MAX_EVENT_BYTES, check, trimmed
 from eventlog.envelope import ERASED, UNREADABLE, LoggableEvent, Origin, Recorded, StoredRecord
 from eventlog.errors import UnkeepableError, UnknownEventError
 from eventlog.vault import Vault
@@ -113,7 +114,10 @@ class EventMapper(Mapper[str]):
     def _json(self, event: LoggableEvent, state: dict[str, Any]) -> bytes:
         if event.class_version > 1:
             state = {**state, "class_version": event.class_version}
-        return self._encoded(event.TOPIC, state)
+        found = self._encoded(event.TOPIC, state)
+        if _LONG_NUMBER.search(found):  # orjson writes up to 2**64 - 1, and read models hold half of that.
+            check(orjson.loads(found))
+        return found
 
     def _encoded(self, topic: str, state: dict[str, Any]) -> bytes:
         try:
@@ -155,8 +159,14 @@ class EventMapper(Mapper[str]):
             problem = str(error)
         try:
             payload, erased = self._readable(stored)
-            event = self._event(stored.topic, orjson.dumps(trimmed(orjson.loads(payload))), erased=erased)
+            whole = orjson.loads(payload)
+            kept = trimmed(whole)
+            event = None if kept == whole else self._event(stored.topic, orjson.dumps(kept), erased=erased)
+        except _NOT_ITS_FAULT:
+            raise
         except Exception:  # Why it cannot be read as it is has been told.
+            event = None
+        if event is None:
             return _recorded(stored, _from_envelope(stored) or UNREADABLE, erased=False, problem=problem)
         return _recorded(stored, event, erased=erased, problem=_TRIMMED.format(stored.position, stored.topic))
 
@@ -239,6 +249,7 @@ class EventMapper(Mapper[str]):
 
 _NOT_ITS_FAULT = (sqlite3.Error, OSError, MemoryError)
 """What may go wrong with any event, and not again the next time: the disk, or the vault's file."""
+_LONG_NUMBER = re.compile(rb"[:,\[]\d{19}")
 _TRIMMED = "the event at position {} ({}) is nested more than " + f"{MAX_DEPTH} levels deep: the rest is left out"
 
 

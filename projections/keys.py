@@ -75,8 +75,11 @@ class Keys(Projection):
         self._drop_all(event.user_id)
 
     def _unreadable(self, _: Unreadable, record: Recorded[Unreadable]) -> None:
-        """Drop all values when it cannot be read which was taken back, and share none when that was changed."""
-        if record.type == KeyCleared.TOPIC:
+        """Drop all values when it cannot be read which was changed, and share none when that was.
+
+        A value that was replaced or taken back, perhaps because others know it, must not count again.
+        """
+        if record.type in {KeySet.TOPIC, KeyCleared.TOPIC}:
             self._drop_all(record.stream.partition(":")[2])
         elif record.type == KeyShared.TOPIC:
             for share in list(self._shares):

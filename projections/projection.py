@@ -37,6 +37,8 @@ class Projection:
         self.missed: list[int] = []
         """Positions of the first events whose handler raised."""
         self.missed_count = 0
+        self.unsaved = ""
+        """What kept rows from being saved; "" when nothing did."""
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} at {self.position}: {', '.join(map(repr, self.tables))}>"
@@ -45,7 +47,7 @@ class Projection:
     def problem(self) -> str:
         """What is wrong with the rows, for a person; "" when nothing is."""
         if not self.missed:
-            return ""
+            return f"its rows cannot be saved ({self.unsaved}), so every start makes it anew" * bool(self.unsaved)
         named = ", ".join(f"#{position}" for position in self.missed[:3])
         more = f" and {self.missed_count - 3} more" if self.missed_count > 3 else ""
         return f"events could not be applied: {named}{more}. The log of the server says why."
@@ -55,7 +57,7 @@ class Projection:
         for mine, new in zip(self.tables, fresh.tables, strict=True):
             mine.replace_with(new)
         self.position = fresh.position
-        self.missed, self.missed_count = fresh.missed, fresh.missed_count
+        self.missed, self.missed_count, self.unsaved = fresh.missed, fresh.missed_count, ""
 
     def apply(self, records: Sequence[Recorded[Any]]) -> None:
         """Apply events in order; those that were applied before are passed over."""

@@ -14,17 +14,19 @@ from projections.projection import Projection
 from projections.table import Changes, Table
 
 FILE_NAME = "views.db"
+_REFUSED_VALUES = (sqlite3.InterfaceError, sqlite3.ProgrammingError, sqlite3.DataError, sqlite3.IntegrityError)
 MAKE_ANEW = 0
 """In place of a projection's version: no projection has it, so that the saved copy is thrown away."""
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
-    """Changed rows of all tables and the positions they bring the saved copy to."""
+class Part:
+    """Changed rows of one projection, and its version and the position that they bring the saved copy to."""
 
+    name: str
+    version: int
+    position: int
     changes: tuple[tuple[Table[Any], Changes[Any]], ...]
-    positions: tuple[tuple[str, int, int], ...]
-    """(projection, version, position)"""
 
 
 class ViewStore:
@@ -79,18 +81,34 @@ class ViewStore:
                     table.load(row)
                 projection.position = position
 
-    def save(self, batch: Batch) -> None:
-        """Write changed rows and the positions they stand for, all or nothing."""
+    def save(self, parts: Iterable[Part]) -> dict[str, str]:
+        """Write changed rows and the positions they stand for, all or nothing.
+
+        Return what kept a projection's rows from being written, by its name. That is not the disk's refusal, which
+        is raised, but a value that the file cannot hold: the others are written, and that one's copy is void.
+        """
+        refused: dict[str, str] = {}
         with transaction(self._connection):
-            for table, changes in batch.changes:
-                self._connection.executemany(
-                    f"DELETE FROM {table.name} WHERE {table.columns[0]}=?",  # noqa: S608
-                    [(key,) for key in changes.removed],
-                )
-                rows = (self._sealed(table, row) for row in changes.rows.values())
-                self._connection.executemany(_upsert(table), [row for row in rows if row])
-            for name, version, position in batch.positions:
-                self._save_position(name, version, position)
+            for part in parts:
+                version = part.version
+                self._connection.execute("SAVEPOINT part")
+                try:
+                    self._write(part)
+                except (OverflowError, ValueError, AttributeError, TypeError, *_REFUSED_VALUES) as error:
+                    self._connection.execute("ROLLBACK TO part")
+                    refused[part.name], version = f"{type(error).__name__}: {error}", MAKE_ANEW
+                self._connection.execute("RELEASE part")
+                self._save_position(part.name, version, part.position)
+        return refused
+
+    def _write(self, part: Part) -> None:
+        for table, changes in part.changes:
+            self._connection.executemany(
+                f"DELETE FROM {table.name} WHERE {table.columns[0]}=?",  # noqa: S608
+                [(key,) for key in changes.removed],
+            )
+            rows = (self._sealed(table, row) for row in changes.rows.values())
+            self._connection.executemany(_upsert(table), [row for row in rows if row])
 
     def forget(self) -> None:
         """Have every projection start at position 0 when it is loaded next."""

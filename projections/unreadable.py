@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+from zlib import crc32
 
 import structlog
 
+from domain.catalogue import EVENT_TYPES
 from domain.conversations.events import ConversationDeleted
 from domain.users.events import UserDeleted
 from eventlog.envelope import UNREADABLE, Recorded
@@ -16,6 +18,8 @@ from projections.table import Table
 
 MOST = 1000
 """Events that are listed. More than a few come of a fault of the program, and then any of them tells it."""
+
+_NAMED = 3
 
 _logger = structlog.get_logger("projections")
 
@@ -35,16 +39,28 @@ class UnreadableEvent:
 
 @dataclass(frozen=True, slots=True)
 class Unlisted:
-    """How many there are beyond those that are listed."""
+    """How many there are in a stream beyond those that are listed."""
 
-    key: str
+    stream: str
+    owner: str
     count: int
+
+
+def _shapes() -> int:
+    """Return a number that stands for the shapes of all events that this program knows."""
+    known = [
+        (t.TOPIC, t.class_version, [(name, repr(f.annotation)) for name, f in t.model_fields.items()])
+        for t in EVENT_TYPES
+    ]
+    return 1 + crc32(repr(known).encode()) % 0xFFFF
 
 
 class UnreadableEvents(Projection):
     """Which events cannot be read. Those of a conversation or a user who was deleted concern nobody any more."""
 
     name = "unreadable"
+    version = _shapes()
+    """A program that knows other shapes looks through the whole log again."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -52,21 +68,25 @@ class UnreadableEvents(Projection):
         self._unlisted: Table[Unlisted] = Table("unreadable_unlisted", Unlisted)
         self._by_stream = self._events.index(lambda e: e.stream)
         self._by_owner = self._events.index(lambda e: e.owner)
+        self._unlisted_by_owner = self._unlisted.index(lambda u: u.owner)
         self.tables = (self._events, self._unlisted)
-        self.on = {
-            ConversationDeleted: lambda e, _: self._drop(self._by_stream.all(f"conversation:{e.conversation_id}")),
-            UserDeleted: lambda e, _: self._drop(self._by_owner.all(e.user_id)),
-        }
+        self.is_postponed = False
+        """Whether the log is still to be looked through."""
+        self.on = {ConversationDeleted: self._conversation_deleted, UserDeleted: self._user_deleted}
 
     def listed(self) -> list[UnreadableEvent]:
         """Return the first of them, in order."""
         return list(self._events)
 
+    def problem_of(self, position: int) -> str:
+        """Return why an event cannot be read, "" when it can, or is not listed."""
+        found = self._events.get(str(position))
+        return found.problem if found else ""
+
     @property
     def count(self) -> int:
         """How many there are."""
-        unlisted = self._unlisted.get("all")
-        return len(self._events) + (unlisted.count if unlisted else 0)
+        return len(self._events) + sum(u.count for u in self._unlisted)
 
     @property
     def lost(self) -> int:
@@ -78,11 +98,27 @@ class UnreadableEvents(Projection):
         """How many there are, and which come first, for a person; "" when there are none."""
         if not self.count:
             return ""
-        listed = self.listed()
-        named = ", ".join(f"#{e.position} ({e.type})" for e in listed[:3])
-        more = f" and {self.count - 3} more" if self.count > 3 else ""
-        kind = f"{self.lost} of them lost but for their envelope" if self.lost else "parts of them are left out"
-        return f"{self.count} event{'s' * (self.count > 1)} cannot be read as written, {kind}: {named}{more}"
+        named = ", ".join(f"#{e.position} ({e.type})" for e in self.listed()[:_NAMED])
+        rest = self.count - min(_NAMED, len(self._events))
+        kind = "nothing but their envelope is known of some" if self.lost else "parts of them are left out"
+        return (
+            f"{self.count} event{'s' * (self.count > 1)} cannot be read as written, {kind}: {named}"
+            f"{f' and {rest} more' * bool(rest)}"
+        )
+
+    @property
+    def problem(self) -> str:
+        """What is wrong with the rows, for a person; "" when nothing is."""
+        return "the log is still being looked through" if self.is_postponed else super().problem
+
+    def postpone(self, position: int) -> None:
+        """Pass over the log up to a position for now: it is to be looked through while the server runs."""
+        self.position, self.is_postponed = position, True
+
+    def replace_with(self, fresh: Projection) -> None:
+        """Take over the rows of another one, which has looked through the whole log."""
+        super().replace_with(fresh)
+        self.is_postponed = False
 
     def readable_again(self, reader: Reader) -> bool:
         """Tell whether this program reads one of them better than the one that marked it. Blocking."""
@@ -94,21 +130,32 @@ class UnreadableEvents(Projection):
 
     def apply(self, records: Sequence[Recorded[Any]]) -> None:
         """Mark what cannot be read, whatever its type."""
-        for record in records:
+        if not any(record.problem for record in records):
+            super().apply(records)
+            return
+        for record in records:  # One by one: what is deleted later in the same batch was marked before.
             if record.problem and record.position > self.position:
                 self._mark(record)
-        super().apply(records)
+            super().apply((record,))
 
     def _mark(self, record: Recorded[Any]) -> None:
         if len(self._events) >= MOST:
-            unlisted = self._unlisted.get("all")
-            self._unlisted.put(Unlisted("all", (unlisted.count if unlisted else 0) + 1))
+            unlisted = self._unlisted.get(record.stream)
+            self._unlisted.put(Unlisted(record.stream, record.owner, (unlisted.count if unlisted else 0) + 1))
             return
         lost = record.event is UNREADABLE
         place = (record.position, record.stream, record.type, record.owner)
         self._events.put(UnreadableEvent(str(record.position), *place, int(lost), record.problem))
         _logger.warning("event_unreadable", position=record.position, stream=record.stream, problem=record.problem)
 
-    def _drop(self, events: list[UnreadableEvent]) -> None:
-        for event in events:
-            self._events.remove(event.key)
+    def _conversation_deleted(self, event: ConversationDeleted, _: Recorded[Any]) -> None:
+        stream = f"conversation:{event.conversation_id}"
+        self._unlisted.remove(stream)
+        for marked in self._by_stream.all(stream):
+            self._events.remove(marked.key)
+
+    def _user_deleted(self, event: UserDeleted, _: Recorded[Any]) -> None:
+        for unlisted in self._unlisted_by_owner.all(event.user_id):
+            self._unlisted.remove(unlisted.stream)
+        for marked in self._by_owner.all(event.user_id):
+            self._events.remove(marked.key)

@@ -19,6 +19,7 @@ from projections.projection import Projection
 from projections.table import Table
 
 DAY = 86400
+_LARGEST = 2**63 - 1
 COUNTS = ("requests", "errors", "prompt_tokens", "completion_tokens", "unknown")
 
 
@@ -41,7 +42,8 @@ class UsageRow:
 
     def with_tally(self, tally: Tally) -> "UsageRow":
         """Return the row with a tally added."""
-        return replace(self, **{name: getattr(self, name) + getattr(tally, name) for name in COUNTS})
+        added: dict[str, Any] = {name: _sum(getattr(self, name), getattr(tally, name)) for name in COUNTS}
+        return replace(self, **added)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,16 +111,12 @@ class Usage(Projection):
         return self._rows.get(key) or UsageRow(key, user_id, day, agent_id, backend, model)
 
     def _recorded(self, event: UsageRecorded, _: Recorded[Any]) -> None:
+        key = f"{event.user_id}/{month_of(event.since)}"
+        tokens = _sum(self.month_tokens(event.user_id, event.since), *(t.prompt_tokens for t in event.tallies))
+        tokens = _sum(tokens, *(t.completion_tokens for t in event.tallies))
         for tally in event.tallies:
             self._rows.put(self.row_of(event.user_id, event.since // DAY, tally).with_tally(tally))
-        tokens = sum(t.prompt_tokens + t.completion_tokens for t in event.tallies)
-        self._months.put(
-            MonthRow(
-                f"{event.user_id}/{month_of(event.since)}",
-                event.user_id,
-                self.month_tokens(event.user_id, event.since) + tokens,
-            )
-        )
+        self._months.put(MonthRow(key, event.user_id, tokens))
 
     def _requested(self, event: RunnerRequested, _: Recorded[Any]) -> None:
         self._running.put(RunningSince(event.runner_id, event.user_id, event.agent_id, event.backend, 0.0))
@@ -147,6 +145,11 @@ class Usage(Projection):
             self._months.remove(month.key)
         for running in [r for r in self._running if r.user_id == event.user_id]:
             self._running.remove(running.runner_id)
+
+
+def _sum(*counts: int) -> int:
+    """Return a sum that SQLite can hold: agents tell what they like, as often as they like."""
+    return min(sum(counts), _LARGEST)
 
 
 def by_day(since: float, until: float) -> Iterator[tuple[int, float]]:

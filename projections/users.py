@@ -3,8 +3,9 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
-from domain.errors import NotFound
+from domain.errors import Invalid, NotFound
 from domain.users.events import (
+    AdminAppointed,
     BudgetSet,
     PasswordChanged,
     UserDeleted,
@@ -42,6 +43,14 @@ class IdleChoice:
     idle_seconds: int
 
 
+def _address(user: User) -> str:
+    """Return the address of a user in its normal form; the id of one who has none that can be read."""
+    try:
+        return normal_email(user.email)
+    except Invalid:
+        return user.id
+
+
 class Users(Projection):
     """Who there is."""
 
@@ -52,14 +61,14 @@ class Users(Projection):
         super().__init__()
         self._users: Table[User] = Table("users", User, sealed=("email", "name", "password_hash"), owner="id")
         self._idle: Table[IdleChoice] = Table("idle_choices", IdleChoice)
-        # In a replay, who was deleted later has no address any more.
-        self._by_email = self._users.index(lambda u: normal_email(u.email) if u.email else u.id)
+        self._by_email = self._users.index(_address)
         self._idle_by_user = self._idle.index(lambda c: c.user_id)
         self._by_slug = self._users.index(lambda u: u.slug)
         self._by_role = self._users.index(lambda u: u.role)
         self.tables = (self._users, self._idle)
         self.on = {
             UserRegistered: self._registered,
+            AdminAppointed: lambda e, _: self._change(e.user_id, role="admin"),
             UserRenamed: lambda e, _: self._change(e.user_id, name=e.name),
             PasswordChanged: self._password_changed,
             BudgetSet: lambda e, _: self._change(e.user_id, monthly_tokens=e.monthly_tokens),

@@ -24,7 +24,7 @@ from projections.keys import Keys
 from projections.projection import Projection
 from projections.runners import Runners
 from projections.sessions import Sessions
-from projections.store import FILE_NAME, MAKE_ANEW, Batch, ViewStore, load_alone
+from projections.store import FILE_NAME, MAKE_ANEW, Part, ViewStore, load_alone
 from projections.tokens import Tokens
 from projections.unreadable import UnreadableEvents
 from projections.usage import Usage
@@ -52,6 +52,8 @@ class Views:
         self.unreadable = UnreadableEvents()
         self.saved_position = 0
         """Everything up to here is in `views.db`."""
+        self.unsaved = ""
+        """Why the last save failed, for a person; "" when it did not."""
         self._changed = trio.Event()
         self._saving = trio.Lock()
 
@@ -72,7 +74,7 @@ class Views:
     def problems(self) -> list[str]:
         """What is wrong with the read models or the events that they are made of, each in words for a person."""
         found = [f"read model {p.name}: {p.problem}" for p in self.all if p.problem]
-        return [*found, self.unreadable.summary] if self.unreadable.count else found
+        return [*found, *filter(None, (self.unsaved, self.unreadable.summary))]
 
     def effective(self, backend: Backend, user_id: str) -> dict[str, Effective]:
         """Return the values of a backend's variables that count for a user."""
@@ -103,14 +105,18 @@ class Views:
                 on_progress(self.position)
         return count
 
-    def take_batch(self) -> Batch:
+    def take_changes(self) -> list[Part]:
         """Return what has changed since the last call, to be saved."""
-        tables = [t for p in self.all for t in p.tables]
-        return Batch(
-            changes=tuple((t, changes) for t in tables if (changes := t.take_changes())),
-            # What has missed something is not good enough to begin with: the next start makes it anew.
-            positions=tuple((p.name, MAKE_ANEW if p.missed else p.version, p.position) for p in self.all),
-        )
+        return [
+            Part(
+                p.name,
+                # What has missed something is not good enough to begin with: the next start makes it anew.
+                MAKE_ANEW if p.problem else p.version,
+                p.position,
+                tuple((t, changes) for t in p.tables if (changes := t.take_changes())),
+            )
+            for p in self.all
+        ]
 
     async def keep_saved(self, store: ViewStore) -> None:
         """Save changes as they come, for as long as the task lives."""
@@ -123,16 +129,21 @@ class Views:
         """Save what has changed. A refusal of the disk costs only a longer catch-up at the next start."""
         async with self._saving:  # The last time, at the end, may meet the one before it.
             self._changed = trio.Event()
-            batch, position = self.take_batch(), self.position
+            parts, position = self.take_changes(), self.position
             try:
                 with trio.CancelScope(shield=True):  # What was taken must be saved, or marked again.
-                    await trio.to_thread.run_sync(store.save, batch)
-            except Exception:
+                    refused = await trio.to_thread.run_sync(store.save, parts)
+            except Exception as error:
                 _logger.exception("views_not_saved", position=position)
-                for table, changes in batch.changes:
+                self.unsaved = f"read models are not saved since #{self.saved_position} ({type(error).__name__})"
+                for table, changes in (change for part in parts for change in part.changes):
                     table.mark_changed(changes)
             else:
-                self.saved_position = position
+                self.saved_position, self.unsaved = position, ""
+                for projection in self.all:
+                    if projection.name in refused:
+                        projection.unsaved = refused[projection.name]
+                        _logger.error("view_not_saved", projection=projection.name, problem=projection.unsaved)
 
 
 @contextmanager
@@ -149,7 +160,11 @@ def _no_garbage_collection() -> Iterator[None]:
 
 @asynccontextmanager
 async def open_views(folder: Path, log: EventLog, vault: Vault | None = None) -> AsyncIterator[Views]:
-    """Load the views, catch them up, and keep them up to date and saved until the context ends."""
+    """Load the views, catch them up, and keep them up to date and saved until the context ends.
+
+    To look through the whole log for events that cannot be read, because another program did so before, would take
+    long for nothing else: that is left to a rebuild of `unreadable` (`is_postponed`).
+    """
     views = Views()
     store = await trio.to_thread.run_sync(ViewStore, folder / FILE_NAME, vault)
     try:
@@ -161,6 +176,9 @@ async def open_views(folder: Path, log: EventLog, vault: Vault | None = None) ->
             views = Views()
             store.forget()
             await trio.to_thread.run_sync(store.load, views.all, identity, log.position)
+        others = min(p.position for p in views.all if p is not views.unreadable)
+        if views.unreadable.position == 0 < others:
+            views.unreadable.postpone(log.position)
         caught_up = await trio.to_thread.run_sync(views.catch_up, log.reader)
         if caught_up:
             _logger.info("views_caught_up", events=caught_up, position=views.position)
@@ -205,7 +223,7 @@ def rebuild(
         views = Views()
         store.load(views.all, reader.identity(), reader.head().position)
         views.catch_up(reader, on_progress)
-        store.save(views.take_batch())
+        store.save(views.take_changes())
     finally:
         store.close()
     for suffix in ("-wal", "-shm"):

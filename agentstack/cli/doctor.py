@@ -46,18 +46,19 @@ class Finding:
 @click.command()
 def doctor() -> None:
     """Check settings, data folder, engines, images and ports, and say how to mend each."""
-    findings = list(_all())
+    found = list(findings())
     table = Table("", "what", "found", "how to mend it")
-    for finding in findings:
+    for finding in found:
         mark = "[green]ok[/]" if finding.well else "[red]no[/]"
         table.add_row(mark, finding.subject, finding.text, finding.mend)
     console.print(table)
-    bad = sum(not f.well for f in findings)
+    bad = sum(not f.well for f in found)
     console.print("All is well." if not bad else f"{bad} thing(s) to mend.")
     sys.exit(1 if bad else 0)
 
 
-def _all() -> Iterator[Finding]:
+def findings() -> Iterator[Finding]:
+    """Look at everything, one thing after the other."""
     try:
         settings = load_settings()
     except SettingsError as error:

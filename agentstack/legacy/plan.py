@@ -12,11 +12,16 @@ from domain.event import Event
 from domain.keys.events import KeySet, KeyShared
 from domain.users.events import UserIdleChanged
 from domain.users.rules import display_name, normal_email, register, slug_base
+from eventlog.bounds import check
 from eventlog.envelope import StreamAppend
+from eventlog.errors import UnkeepableError
 
 _GOOD_SLUG = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
 _LIKE_A_SECOND_AGENT = re.compile(r"(.*-)?a\d*")
 """Containers and homes of second agents end like this: such a slug could be taken for one."""
+
+_ODD_VALUES = (ArithmeticError, AttributeError, TypeError, ValueError)
+"""What is raised by a value of a kind that the column should not hold: SQLite holds any in each."""
 
 EmailStream = Callable[[str], str]
 """Returns the stream in which an address is claimed."""
@@ -73,8 +78,11 @@ class _Planner:
         for table, make in makers.items():
             for row in self._legacy[table]:
                 try:
-                    yield from [one for one in make(row) if is_time(one.at)]
-                except (DomainError, ValueError, TypeError) as error:
+                    made = [one for one in make(row) if is_time(one.at)]
+                    for one in made:
+                        check(one.event.model_dump())
+                    yield from made
+                except (DomainError, UnkeepableError, *_ODD_VALUES) as error:
                     which = row.get("id", row.get("user_id", ""))
                     self._legacy.problems.append(f"{table} {which}: {error}")
 

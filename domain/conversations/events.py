@@ -32,6 +32,11 @@ class ConversationStarted(Event):
     model: str
     title: str
 
+    @classmethod
+    def from_envelope(cls, id_: str, owner: str) -> Self:
+        """Return it with its owner, so that what was said in it can be read and deleted."""
+        return cls(conversation_id=id_, user_id=owner, agent_id="", backend="", model="", title="")
+
 
 class ConversationRenamed(Event):
     """The title changed."""

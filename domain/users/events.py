@@ -23,6 +23,11 @@ class UserRegistered(Event):
     role: Role
     password_hash: str
 
+    @classmethod
+    def from_envelope(cls, id_: str, owner: str) -> Self:
+        """Return an account that nobody can sign in to, so that it can be seen and deleted."""
+        return cls(user_id=id_, email="", name="", slug=id_, role="user", password_hash=NO_PASSWORD)
+
 
 class UserRenamed(Event):
     """The user, or the admin, chose another name to show."""
@@ -69,6 +74,11 @@ class BudgetSet(Event):
     user_id: str
     monthly_tokens: int | None
 
+    @classmethod
+    def from_envelope(cls, id_: str, owner: str) -> Self:
+        """Return it with nothing to spend, until the admin says again how much it is."""
+        return cls(user_id=id_, monthly_tokens=0)
+
 
 class UserDeleted(Event):
     """The account is gone. With it goes the key of all that was private in the user's events."""
@@ -113,3 +123,8 @@ class AdminAppointed(Event):
     TOPIC = "admin.appointed"
 
     user_id: str
+
+    @classmethod
+    def from_envelope(cls, id_: str, owner: str) -> Self:
+        """Return it with its owner: there is exactly one admin."""
+        return cls(user_id=owner)

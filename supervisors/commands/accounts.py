@@ -12,13 +12,22 @@ from domain.errors import Conflict, Forbidden, Invalid, Unauthenticated
 from domain.ids import new_id
 from domain.invites.events import InviteUsed
 from domain.sessions.events import RevocationReason, SessionOpened, SessionRevoked
-from domain.users.events import BudgetSet, PasswordChanged, Role, UserIdleChanged, UserRegistered, UserRenamed
+from domain.users.events import (
+    BudgetSet,
+    EmailClaimed,
+    PasswordChanged,
+    Role,
+    UserIdleChanged,
+    UserRegistered,
+    UserRenamed,
+)
 from domain.users.passwords import check_password
 from domain.users.rules import display_name, normal_email, register, slug_base
 from eventlog.envelope import Origin, StreamAppend
 from eventlog.errors import ReadOnlyError, StreamConflictError
 from eventlog.log import EventLog
 from eventlog.vault import Vault
+from projections.invites import Invite
 from projections.sessions import Session
 from projections.users import User
 from projections.views import Views
@@ -48,19 +57,21 @@ class Accounts:
 
         Raises Invalid for bad values, Conflict for a taken address or admin seat, Forbidden for a bad invitation.
         """
-        self._use(invite, "")  # Before anything else: without a good one, nothing is told.
+        self._good_invite(invite)  # Before anything else: without a good one, nothing is told.
         address = normal_email(email)
         shown = display_name(name, address)
         check_password(password, address, address.partition("@")[0], shown)
         if self._views.users.by_email(address):
             raise _taken()
         password_hash = await self._hashing.hash(password)
-        user_id = new_id(time.time())
+        user_id, is_kept = new_id(time.time()), False
         try:
             await trio.to_thread.run_sync(self._vault.create, user_id)
             email_key = self._email_key(address)
             # An address whose account was deleted has a history: the new claim goes on from there.
-            claim_at = await self._ends.version(f"email:{email_key}")
+            claim = await self._ends.newest(f"email:{email_key}")
+            if claim and claim.type == EmailClaimed.TOPIC:
+                raise _taken()
             slugs = self._slugs(address)
             slug = next(slugs, "")
             while slug:
@@ -74,23 +85,25 @@ class Accounts:
                     email_key=email_key,
                 )
                 appends = [
-                    StreamAppend(stream, claim_at if stream.startswith("email:") else 0, [event], user_id)
+                    StreamAppend(stream, claim.version if claim and stream == claim.stream else 0, [event], user_id)
                     for stream, event in events.items()
                 ]
+                used = await self._used(invite, user_id)
                 if self._views.users.by_email(address):
                     raise _taken()
                 try:
-                    await self._log.append(*appends, *self._use(invite, user_id), origin=origin)
+                    await self._log.append(*appends, *used, origin=origin)
                 except StreamConflictError as conflict:
                     if conflict.stream.startswith("slug:"):
                         slug = next(slugs, "")
                     elif not conflict.stream.startswith("invite:"):  # Which may be good for one more.
                         raise _taken(conflict.stream) from None
                 else:
+                    is_kept = True
                     return self._views.users.get(user_id)
             raise Conflict("No free short name could be found for this address.", code="no_slug")
         finally:
-            if self._views.users.find(user_id) is None:
+            if not is_kept:
                 with trio.CancelScope(shield=True):
                     await trio.to_thread.run_sync(self._vault.destroy, user_id)
 
@@ -199,15 +212,24 @@ class Accounts:
             if not self._views.users.slug_taken(slug):
                 yield slug
 
-    def _use(self, code: str, user_id: str) -> list[StreamAppend]:
-        """Return the use of an invitation. Raises Forbidden when it is spent by now."""
+    def _good_invite(self, code: str) -> Invite | None:
+        """Return the invitation with a code, None without one. Raises Forbidden when it is spent by now."""
         if not code:
-            return []
+            return None
         invite = self._views.invites.by_hash(hash_of(code), time.time())
         if invite is None:
             raise bad_invite()
-        event = InviteUsed(invite_id=invite.id, user_id=user_id)
-        return [StreamAppend(f"invite:{invite.id}", invite.version, [event])]
+        return invite
+
+    async def _used(self, code: str, user_id: str) -> list[StreamAppend]:
+        """Return the use of an invitation, if there is one. Raises Forbidden when it is spent by now."""
+        invite = self._good_invite(code)
+        if invite is None:
+            return []
+        stream = f"invite:{invite.id}"
+        version = await self._ends.version(stream)
+        self._good_invite(code)  # Somebody else may have used it just now.
+        return [StreamAppend(stream, version, [InviteUsed(invite_id=invite.id, user_id=user_id)])]
 
     async def _keep_password(
         self, user: User, password: str, origin: Origin, *, in_place_of: str = "", rehashed: bool = False

@@ -16,9 +16,10 @@ from domain.errors import Conflict, Invalid, Unavailable
 from domain.event import Event
 from domain.keys.events import KeyCleared
 from domain.tokens.events import TokenRevoked
-from domain.users.events import EmailReleased, UserDeleted, UserRegistered
+from domain.users.events import EmailClaimed, EmailReleased, SlugClaimed, UserDeleted
 from eventlog.envelope import Origin, StreamAppend
 from eventlog.errors import StreamConflictError
+from eventlog.filter import Filter
 from eventlog.log import EventLog
 from eventlog.vault import Vault
 from projections.users import User
@@ -86,13 +87,14 @@ class Deletion:
             for conversation_id in conversations:
                 self._broadcasts.forget(conversation_id)
             # A request that was under way may still have made something: what is left over goes as well.
-            while await self._end_what_is_left(user, origin):
+            ended: set[str] = set()
+            while await self._end_what_is_left(user, origin, ended):
                 pass
             self._usage.forget(user.id)
             try:
                 await self._finish(user.id, user.slug)
             finally:  # Without their key nothing private can be appended any more: now it is the rest.
-                await self._end_what_is_left(user, origin)
+                await self._end_what_is_left(user, origin, ended)
 
     async def finish_interrupted(self) -> None:
         """Finish deletions that a crash cut short. Their runners must have been stopped: they would go on writing.
@@ -105,10 +107,9 @@ class Deletion:
             stream = await self._log.read_stream(f"user:{user_id}")
             if not any(isinstance(record.event, UserDeleted) for record in stream):
                 continue
-            slug = next((r.event.slug for r in stream if isinstance(r.event, UserRegistered)), "")
             _logger.info("deletion_finished", user=user_id)
             try:
-                await self._finish(user_id, slug)
+                await self._finish(user_id, "")
             except Unavailable as error:
                 _logger.error("home_not_removed", user=user_id, error=error.message)  # noqa: TRY400 - expected
 
@@ -118,10 +119,11 @@ class Deletion:
         False when the user is gone already.
         """
         versions: dict[str, int] = {}
+        claims = [self._accounts.email_stream(user.email)] if user.email else await self._claims(user.id)
         for _ in range(_ATTEMPTS):
             ends: dict[str, Event] = {
                 **self._ends_of(user),
-                self._accounts.email_stream(user.email): EmailReleased(user_id=user.id),
+                **{stream: EmailReleased(user_id=user.id) for stream in claims},
                 f"user:{user.id}": UserDeleted(user_id=user.id),
             }
             for stream in ends.keys() - versions.keys():
@@ -137,15 +139,19 @@ class Deletion:
                 return True
         raise Conflict("The user is too busy to be deleted just now. Try again.", code="busy")
 
-    async def _end_what_is_left(self, user: User, origin: Origin) -> bool:
-        """Stop what runs for a user who is gone, and end what came too late. False when there was nothing."""
+    async def _end_what_is_left(self, user: User, origin: Origin, ended: set[str]) -> bool:
+        """Stop what runs for a user who is gone, and end what came too late. False when there was nothing.
+
+        `ended` are streams that were ended so: each is ended once, whatever the read models say afterwards.
+        """
         for conversation_id in self._turns.of_user(user.id):
             await self._turns.abandon(conversation_id)
         supervisors = [s for s in self._pool.all() if s.agent.user_id == user.id]
         async with trio.open_nursery() as nursery:
             for supervisor in supervisors:
                 nursery.start_soon(self._pool.dismiss, supervisor.agent.id, origin)
-        late = self._ends_of(user)
+        late = {stream: event for stream, event in self._ends_of(user).items() if stream not in ended}
+        ended.update(late)
         for stream, event in late.items():
             await self._ends.append(stream, event, origin, owner=user.id)
         for key in self._views.keys.of_user(user.id):
@@ -155,6 +161,11 @@ class Deletion:
             revoked = TokenRevoked(token_id=token.id, user_id=user.id)
             await self._ends.append(f"token:{token.id}", revoked, origin, owner=user.id)
         return bool(late or supervisors)
+
+    async def _claims(self, user_id: str) -> list[str]:
+        """Return the streams of the addresses that a user has claimed: for one whose address cannot be read."""
+        claims = await self._log.read(Filter(types=(EmailClaimed.TOPIC,), user=user_id), limit=-1)
+        return [r.stream for r in claims if r.owner == user_id]
 
     def _ends_of(self, user: User) -> dict[str, Event]:
         """Return the ends of a user's conversations and agents."""
@@ -166,8 +177,16 @@ class Deletion:
         }
 
     async def _finish(self, user_id: str, slug: str) -> None:
-        """Remove what is left on disk: the homes, then the key."""
-        left = await trio.to_thread.run_sync(_removed, self._users / slug) if slug else ""
+        """Remove what is left on disk: the homes, then the key.
+
+        Homes are in the folder of each slug that the user has claimed, and of the one given, unless that is "".
+        """
+        claims = await self._log.read(Filter(types=(SlugClaimed.TOPIC,), user=user_id))
+        slugs = {slug, *(r.stream.partition(":")[2] for r in claims if r.owner == user_id)} - {""}
+        left = ""
+        for name in sorted(slugs):
+            if problem := await trio.to_thread.run_sync(_removed, self._users / name):
+                slug, left = name, problem
         await trio.to_thread.run_sync(partial(self._vault.destroy, user_id))
         self._log.forget()
         if left:

@@ -1,9 +1,11 @@
 """Appending to the end of a stream, wherever that is: for events that are right in every state."""
 
+from typing import Any
+
 import trio
 
 from domain.event import Event
-from eventlog.envelope import Origin, StreamAppend
+from eventlog.envelope import Origin, Recorded, StreamAppend
 from eventlog.filter import Filter
 from eventlog.log import EventLog
 
@@ -28,5 +30,10 @@ class StreamEnds:
 
     async def version(self, stream: str) -> int:
         """Return the version of a stream, 0 when it does not exist."""
-        newest = await self._log.read(Filter(stream=stream, newest_first=True), limit=1)
-        return newest[0].version if newest else 0
+        newest = await self.newest(stream)
+        return newest.version if newest else 0
+
+    async def newest(self, stream: str) -> Recorded[Any] | None:
+        """Return the newest event of a stream, None when it does not exist."""
+        found = await self._log.read(Filter(stream=stream, newest_first=True), limit=1)
+        return found[0] if found else None

@@ -1,6 +1,8 @@
 """All runner supervisors, and making them agree with the engines at start."""
 
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 
 import structlog
@@ -9,9 +11,10 @@ import trio
 from domain.errors import Unavailable
 from domain.runners.events import RunnerStopped, RunnerVanished
 from domain.runners.machine import State
-from eventlog.envelope import Origin, StreamAppend
+from eventlog.envelope import Origin
 from projections.agents import Agent
 from projections.runners import Runner
+from supervisors.commands.stream_end import StreamEnds
 from supervisors.engines.protocol import Endpoint, Engine, EngineError, Found
 from supervisors.runners.house import House
 from supervisors.runners.probe import answers_ready
@@ -28,6 +31,7 @@ class RunnerPool:
     def __init__(self, house: House, nursery: trio.Nursery) -> None:
         self.house = house
         self._nursery = nursery
+        self._ends = StreamEnds(house.log)
         self._supervisors: dict[str, RunnerSupervisor] = {}
         self._scopes: dict[str, trio.CancelScope] = {}
         self._refusal: Unavailable | None = None
@@ -125,7 +129,8 @@ class RunnerPool:
                     nursery.start_soon(self._settle, alive.pop(one.runner_id, None), one, engine, origin)
         for runner in alive.values():
             _logger.info("runner_vanished", runner=runner.runner_id)
-            await self._close(runner, RunnerVanished(runner_id=runner.runner_id), origin)
+            with _one_alone(runner.runner_id):
+                await self._close(runner, RunnerVanished(runner_id=runner.runner_id), origin)
 
     async def aclose(self, *, stop_runners: bool) -> None:
         """Take no more starts; stop what is starting and, if asked, what is ready."""
@@ -137,6 +142,10 @@ class RunnerPool:
                     nursery.start_soon(supervisor.stop, "shutdown", origin)
 
     async def _settle(self, runner: Runner | None, found: Found, engine: Engine, origin: Origin) -> None:
+        with _one_alone(found.runner_id):
+            await self._adopt_or_remove(runner, found, engine, origin)
+
+    async def _adopt_or_remove(self, runner: Runner | None, found: Found, engine: Engine, origin: Origin) -> None:
         if runner and found.endpoint and await _still_serving(self.house, runner, found):
             agent = self.house.views.agents.find(runner.agent_id)
             if agent and self._adopt(agent, runner, found.endpoint):
@@ -160,8 +169,7 @@ class RunnerPool:
         return True
 
     async def _close(self, runner: Runner, event: RunnerVanished | RunnerStopped, origin: Origin) -> None:
-        append = StreamAppend(f"runner:{runner.runner_id}", runner.version, [event], runner.user_id)
-        await self.house.log.append(append, origin=origin)
+        await self._ends.append(f"runner:{runner.runner_id}", event, origin, owner=runner.user_id)
 
     def _add(self, agent: Agent, adopt: tuple[Runner, Endpoint] | None = None) -> RunnerSupervisor:
         if self._refusal:
@@ -187,6 +195,15 @@ class RunnerPool:
                     await trio.sleep(_RESTART_PAUSE)
         finally:
             supervisor.end()
+
+
+@contextmanager
+def _one_alone(runner_id: str) -> Iterator[None]:
+    """Log what goes wrong with one runner: it is no reason not to look after the others."""
+    try:
+        yield
+    except Exception:
+        _logger.exception("runner_not_settled", runner=runner_id)
 
 
 async def _recovered(supervisor: RunnerSupervisor) -> None:

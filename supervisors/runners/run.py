@@ -10,6 +10,8 @@ import trio
 from domain.errors import EngineFailed
 from domain.event import Event
 from eventlog.envelope import Origin, StreamAppend
+from eventlog.errors import StreamConflictError
+from eventlog.filter import Filter
 from eventlog.log import EventLog
 from supervisors.engines.protocol import Endpoint, Exit, RunnerSpec
 
@@ -74,7 +76,12 @@ class Run:
 
     async def record(self, log: EventLog, event: Event, origin: Origin | None = None) -> int:
         """Append to the runner's stream and return the event's position."""
-        stream = StreamAppend(f"runner:{self.runner_id}", self.version, [event], self.owner)
-        recorded = await log.append(stream, origin=origin or self.origin)
+        stream, by = f"runner:{self.runner_id}", origin or self.origin
+        try:
+            recorded = await log.append(StreamAppend(stream, self.version, [event], self.owner), origin=by)
+        except StreamConflictError:  # An adopted one: the read model had missed an event of it.
+            newest = await log.read(Filter(stream=stream, newest_first=True), limit=1)
+            self.version = newest[0].version if newest else 0
+            recorded = await log.append(StreamAppend(stream, self.version, [event], self.owner), origin=by)
         self.version += 1
         return recorded[0].position

@@ -57,6 +57,12 @@ WRONG: dict[str, tuple[list[str], list[str]]] = {
     "no time": (["UPDATE messages SET created_at=NULL WHERE id='m1'"], ["messages", "created_at"]),
     "a time that is text": (["UPDATE users SET created_at='2023-11-14' WHERE id='2'"], ["users", "created_at"]),
     "a number that is text": (["UPDATE agents SET ordinal='first'"], ["agents ag1"]),
+    "a number of 64 bits": (["UPDATE agents SET ordinal=9.3e18"], ["agents ag1", "64 bits"]),
+    "a number that is huge": (["UPDATE agents SET ordinal=1e300"], ["agents ag1", "64 bits"]),
+    "an idle time without end": (["UPDATE user_backend_prefs SET idle_seconds=9e999"], ["user_backend_prefs"]),
+    "an idle time of 64 bits": (["UPDATE user_backend_prefs SET idle_seconds=9.3e18"], ["user_backend_prefs"]),
+    "a name that is a number": (["UPDATE users SET name=5 WHERE id='2'"], ["users 2"]),
+    "a name that is no text": (["UPDATE users SET name=x'ff' WHERE id='2'"], ["users 2"]),
     "an agent without a number": (["UPDATE agents SET ordinal=NULL"], ["agents ag1"]),
     "an id twice": (["UPDATE messages SET id='m9' WHERE id='m1'"], ["messages"]),
 }

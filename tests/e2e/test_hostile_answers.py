@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.harness.contract import is_problem
+from tests.harness.contract import is_openai_error, is_problem
 from tests.harness.events import events
 from tests.harness.faults import faults
 from tests.harness.keys import environment
@@ -63,7 +63,8 @@ def server(tmp_path_factory: pytest.TempPathFactory, gates: Gates) -> Iterator[S
     """Return a server whose agents may answer as often as they like."""
     folder: Path = tmp_path_factory.mktemp("server")
     limits = {"ANSWERS_AT_ONCE": "0"}
-    with Server(folder, backends=[scripted_backend(gates)], env=limits) as running:
+    changing = scripted_backend(gates, name="changing", session={"place": "body", "name": "session_id"})
+    with Server(folder, backends=[scripted_backend(gates), changing], env=limits) as running:
         yield running
 
 
@@ -109,6 +110,21 @@ def test_every_turn_ends_and_everything_is_replayed_and_read_afterwards(server: 
         assert admin.delete(f"/api/admin/users/{me}").status_code == 204
     assert not [e for e in events(server) if e["problem"]]
     assert faults(server) == []
+
+
+@pytest.mark.parametrize("levels", [64, 240, 254, 260, 900, 100_000])
+def test_a_body_that_has_to_be_changed_for_its_agent_and_is_too_deep_is_the_clients_mistake(
+    server: Server, levels: int
+) -> None:
+    chat = '{{"model": "changing", "messages": [{{"role": "user", "content": "say hello"}}], "deep": {0}}}'
+    body = chat.format("[" * levels + "]" * levels)
+    with Person(server) as user:
+        headers = {**user.bearer, "Content-Type": "application/json"}
+        answer = user.http.post("/v1/chat/completions", content=body, headers=headers)
+    if levels < 250:
+        assert answer.is_success
+    else:
+        is_openai_error(answer, 400)
 
 
 def test_what_an_agent_posts_cannot_keep_the_next_start_from_coming_up(server: Server) -> None:

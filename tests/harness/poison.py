@@ -1,6 +1,6 @@
 """Events that today's program would not write: as an earlier version did, or as a fault of the program might."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 from unittest.mock import patch
@@ -8,7 +8,7 @@ from unittest.mock import patch
 from domain.conversations.events import MessagePosted
 from domain.event import Event
 from eventlog.codec import EventMapper
-from eventlog.envelope import Origin, Recorded, StreamAppend
+from eventlog.envelope import Origin, Recorded, StoredRecord, StreamAppend
 from eventlog.log import EventLog
 
 ORIGIN = Origin("system", "poison")
@@ -26,6 +26,18 @@ def nested(levels: int) -> Any:
 def unchecked() -> Iterator[None]:
     """Have events appended without looking whether they can be read back, as early versions did."""
     with patch.object(EventMapper, "_check_readable", lambda *_: None):
+        yield
+
+
+@contextmanager
+def unreadable_when(is_chosen: Callable[[StoredRecord], bool]) -> Iterator[None]:
+    """Have some events be such that their payload cannot be read."""
+    original = EventMapper.record
+
+    def record(self: EventMapper, stored: StoredRecord) -> Recorded[Any]:
+        return original(self, stored._replace(state=b"\xff noise") if is_chosen(stored) else stored)
+
+    with patch.object(EventMapper, "record", record):
         yield
 
 

@@ -75,10 +75,10 @@ def _requested(id_: str = "r1", agent: str = "a1") -> RunnerRequested:
     )
 
 
-def test_every_event_but_claims_releases_the_appointment_and_the_import_is_handled_by_somebody() -> None:
+def test_every_event_but_claims_releases_and_the_import_is_handled_by_somebody() -> None:
     handled = {t for p in Views().all for t in p.on}
     unhandled = {t.TOPIC for t in EVENT_TYPES if t not in handled}
-    assert unhandled == {"email.claimed", "email.released", "slug.claimed", "admin.appointed", "legacy.imported"}
+    assert unhandled == {"email.claimed", "email.released", "slug.claimed", "legacy.imported"}
 
 
 def test_an_event_that_was_applied_before_is_passed_over() -> None:

@@ -286,7 +286,7 @@ def test_replaying_the_whole_log_equals_the_live_views(
     assert trio.run(again) == found
 
 
-PARTS = {"position", "tables", "on", "missed", "missed_count"}
+PARTS = {"position", "tables", "on", "missed", "missed_count", "unsaved", "is_postponed"}
 """What every projection has; a rebuild replaces them, too."""
 
 

@@ -99,7 +99,7 @@ def _saved(folder: Path, vault: Vault | None, steps: list[Step]) -> Views:
     with closing(ViewStore(folder / FILE_NAME, vault)) as store:
         store.load(views.all, LOG, HEAD)
         views.apply(record(steps))
-        store.save(views.take_batch())
+        store.save(views.take_changes())
     return views
 
 
@@ -131,7 +131,7 @@ def test_nothing_private_is_in_any_file_of_the_saved_copy(tmp_path: Path, vault:
     store = ViewStore(tmp_path / FILE_NAME, vault)
     store.load(views.all, LOG, HEAD)
     views.apply(record(_planted("u1")))
-    store.save(views.take_batch())
+    store.save(views.take_changes())
     assert b"u1" in _files(tmp_path)
     assert b"planted" not in _files(tmp_path)
     store.close()
@@ -183,7 +183,7 @@ def test_a_row_whose_owner_was_deleted_before_it_was_saved_is_not_saved(tmp_path
         store.load(views.all, LOG, HEAD)
         views.apply(record([*_planted("u1"), *_planted("u2")]))
         vault.destroy("u1")
-        store.save(views.take_batch())
+        store.save(views.take_changes())
     loaded = _loaded(tmp_path, vault)
     assert _owners(loaded) == {"u2"}
     assert loaded.position == views.position
@@ -200,7 +200,7 @@ def test_what_was_saved_of_a_deleted_user_leaves_the_file_also_after_a_crash(tmp
     with closing(ViewStore(tmp_path / FILE_NAME, vault)) as store:
         store.load(views.all, LOG, HEAD)
         views.apply(record([("user:u1", UserDeleted(user_id="u1"))], after=len(before)))
-        store.save(views.take_batch())
+        store.save(views.take_changes())
     with closing(sqlite3.connect(tmp_path / FILE_NAME)) as connection:
         assert connection.execute("SELECT id FROM users").fetchall() == [("u2",)]
         assert connection.execute("SELECT id FROM tokens").fetchall() == [("t-u2",)]
@@ -302,6 +302,6 @@ async def test_views_of_another_vault_are_rebuilt_from_the_log(tmp_path: Path, v
         foreign = Views()
         store.load(foreign.all, identity, len(steps))
         foreign.apply(record(steps))
-        store.save(foreign.take_batch())
+        store.save(foreign.take_changes())
     async with open_log(tmp_path, mapper) as log, open_views(tmp_path, log, vault) as views:
         assert rows(views) == live

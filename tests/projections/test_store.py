@@ -3,11 +3,15 @@
 import sqlite3
 import stat
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from random import Random
+from unittest.mock import patch
 
 import pytest
 
+from domain.users.events import UserRegistered
+from projections.agents import Agents
 from projections.conversations import Conversations
 from projections.store import ViewStore
 from projections.unreadable import MOST
@@ -17,6 +21,9 @@ from tests.projections.histories import history, record, rows, unreadable
 
 LOG = b"one log"
 HEAD = 10**9
+USER = UserRegistered(
+    user_id="late", email="late@example.org", name="Late", slug="late", role="user", password_hash="-"
+)
 
 
 @pytest.fixture
@@ -33,7 +40,7 @@ def _filled(store: ViewStore, *, length: int = 200) -> Views:
     store.load(views.all, LOG, HEAD)
     views.apply(record(history(Random(1), length)))
     views.apply(unreadable(MOST + 1, after=views.position))
-    store.save(views.take_batch())
+    store.save(views.take_changes())
     return views
 
 
@@ -59,7 +66,7 @@ def test_what_was_saved_is_loaded_in_the_same_order(store: ViewStore) -> None:
 
 def test_what_was_loaded_is_not_saved_again(store: ViewStore) -> None:
     _filled(store)
-    assert _loaded(store).take_batch().changes == ()
+    assert not any(part.changes for part in _loaded(store).take_changes())
 
 
 def test_the_copy_survives_closing(tmp_path: Path) -> None:
@@ -80,7 +87,7 @@ def test_a_removed_row_is_removed_from_the_copy(store: ViewStore) -> None:
     views = _filled(store)
     table = views.agents.tables[0]
     table.remove(next(iter(table)).id)
-    store.save(views.take_batch())
+    store.save(views.take_changes())
     assert rows(_loaded(store)) == rows(views)
 
 
@@ -118,7 +125,7 @@ def test_a_save_is_all_or_nothing(store: ViewStore) -> None:
     store._connection.execute("DROP TABLE conversations")
     store._connection.execute("CREATE TABLE conversations (id TEXT PRIMARY KEY)")
     with pytest.raises(sqlite3.OperationalError):
-        store.save(views.take_batch())
+        store.save(views.take_changes())
     assert store.positions() == positions
     users = Users()
     store.load([users], LOG, HEAD)
@@ -135,5 +142,49 @@ def test_a_row_that_was_removed_and_came_again_loads_in_its_new_place(store: Vie
     first = next(iter(table))
     table.remove(first.id)
     table.put(first)
-    store.save(views.take_batch())
+    store.save(views.take_changes())
     assert rows(_loaded(store)) == rows(views)
+
+
+def test_a_row_that_cannot_be_saved_costs_only_its_projection_its_copy(store: ViewStore) -> None:
+    views = _filled(store)
+    before = rows(views)
+    agent = next(iter(views.agents.tables[0]))
+    views.agents.tables[0].put(replace(agent, ordinal=2**63))
+    views.users.apply(record([("user:late", USER)], after=views.position))
+    refused = store.save(views.take_changes())
+    assert list(refused) == ["agents"]
+    assert refused["agents"].startswith("OverflowError")
+    loaded = _loaded(store)
+    assert loaded.agents.position == 0
+    assert not rows(loaded)["agents"]
+    assert loaded.users.find("late") is not None
+    del before["agents"], before["users"]
+    assert {name: table for name, table in rows(loaded).items() if name in before} == before
+
+
+async def test_a_copy_that_cannot_be_saved_is_named_and_never_taken_for_a_good_one(store: ViewStore) -> None:
+    views = _filled(store)
+    agent = next(iter(views.agents.tables[0]))
+    views.agents.tables[0].put(replace(agent, ordinal=2**63))
+    await views.save(store)
+    assert "read model agents: its rows cannot be saved (OverflowError" in views.problems[0]
+    views.agents.tables[0].put(agent)  # Saved again, but not all that came before.
+    await views.save(store)
+    assert _loaded(store).agents.position == 0
+    fresh = Agents()
+    fresh.replace_with(views.agents)
+    views.agents.replace_with(fresh)
+    assert views.agents.problem == ""
+    await views.save(store)
+    assert rows(_loaded(store)) == rows(views)
+
+
+async def test_a_disk_that_refuses_is_named_until_it_does_not(store: ViewStore) -> None:
+    views = _filled(store)
+    known = views.problems
+    with patch.object(store, "save", side_effect=sqlite3.OperationalError("disk I/O error")):
+        await views.save(store)
+    assert "read models are not saved since #0 (OperationalError)" in views.problems
+    await views.save(store)
+    assert views.problems == known

@@ -61,7 +61,7 @@ def test_loading_and_catching_up_equals_a_full_replay(random: Random, length: in
         store.load(views.all, LOG, len(records))
         for cut in [*sorted(cuts), len(records)]:
             views.apply([r for r in records[:cut] if r.position > views.position])
-            store.save(views.take_batch())
+            store.save(views.take_changes())
             views = Views()
             store.load(views.all, LOG, len(records))
         store.close()
@@ -192,12 +192,12 @@ class _Failing(ViewStore):
     fails = True
     meanwhile: Callable[[], None] = staticmethod(lambda: None)
 
-    def save(self, batch: Any) -> None:
+    def save(self, parts: Any) -> dict[str, str]:
         """Save, or fail."""
         if self.fails:
             self.meanwhile()
             raise sqlite3.OperationalError("database or disk is full")
-        super().save(batch)
+        return super().save(parts)
 
 
 async def test_what_a_failed_save_did_not_save_the_next_one_does(
@@ -305,11 +305,11 @@ async def test_changes_are_gathered_and_saved_while_the_log_is_open(
     class Counting(ViewStore):
         """Counts its saves."""
 
-        def save(self, batch: Any) -> None:
+        def save(self, parts: Any) -> dict[str, str]:
             """Save and count."""
             nonlocal saves
             saves += 1
-            super().save(batch)
+            return super().save(parts)
 
     store = Counting(tmp_path / FILE_NAME)
     views = Views()

@@ -5,13 +5,15 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import trio
 import trio.testing
 
-from domain.errors import Conflict, DomainError, Forbidden, Invalid, Unauthenticated
-from domain.users.events import EmailClaimed, EmailReleased, Role, UserDeleted
+from domain.errors import Conflict, DomainError, Forbidden, Invalid, NotFound, Unauthenticated
+from domain.invites.events import InviteUsed
+from domain.users.events import EmailClaimed, EmailReleased, Role, UserDeleted, UserRegistered
 from eventlog.envelope import StreamAppend
 from eventlog.errors import AppendFailedError
 from eventlog.filter import Filter
@@ -192,7 +194,7 @@ async def test_a_disk_that_refuses_an_account_leaves_no_key(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    "moment", ["_hashing.hash", "_ends.version", "_log.append"], ids=["hashing", "looking", "appending"]
+    "moment", ["_hashing.hash", "_ends.newest", "_log.append"], ids=["hashing", "looking", "appending"]
 )
 async def test_who_gives_up_while_signing_up_leaves_an_account_with_a_key_or_neither(
     setup: AccountsSetup, monkeypatch: pytest.MonkeyPatch, moment: str
@@ -245,3 +247,33 @@ async def test_an_account_that_is_refused_does_not_use_up_an_invitation(setup: A
         with pytest.raises(DomainError):
             await _register(setup, email, invite=code)
     assert (await _register(setup, "ada@example.org", invite=code)).role == "user"
+
+
+async def test_an_account_that_no_read_model_knows_keeps_its_key_and_its_address(tmp_path: Path) -> None:
+    """A fault of a read model: the account is in the log, and the next start will know it."""
+    async with open_accounts(tmp_path) as setup:
+        with patch.dict(setup.views.users.on, {UserRegistered: _raise}), pytest.raises(NotFound):
+            await _register(setup, "ada@example.org")
+        (owner,) = setup.vault.owners
+        with pytest.raises(Conflict, match="already"):
+            await _register(setup, "ada@example.org")
+        assert setup.vault.owners == {owner}
+    async with open_accounts(tmp_path) as setup:
+        user = setup.views.users.by_email("ada@example.org")
+        assert user is not None
+        assert user.id == owner
+        assert (await setup.accounts.authenticate("ada@example.org", PASSWORD)).id == owner
+
+
+async def test_an_invitation_of_which_a_read_model_has_missed_a_use_holds_up_nobody(tmp_path: Path) -> None:
+    async with open_accounts(tmp_path) as setup:
+        admin = await _register(setup, "admin@example.org", "admin")
+        _, code = await setup.invites.create(admin.id, "", 3, 3600, ORIGIN)
+        with patch.dict(setup.views.invites.on, {InviteUsed: _raise}), trio.fail_after(60):
+            for number in range(3):
+                await _register(setup, f"user{number}@example.org", invite=code)
+        assert setup.views.invites.problem
+
+
+def _raise(*_: object) -> None:
+    raise RuntimeError("a fault of a handler")

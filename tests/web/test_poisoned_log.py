@@ -1,26 +1,42 @@
 """Logs with events that cannot be read: the server starts, serves all the rest, tells of them, and deletes them."""
 
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, closing
+from functools import partial
 from pathlib import Path
+from unittest.mock import patch
 
 import httpx
 import pytest
 import trio
-from click.testing import CliRunner, Result
+from click.testing import CliRunner
 from structlog.testing import capture_logs
 
 from agentstack.cli import cli
-from domain.conversations.events import MessagePosted, TurnStarted
+from agentstack.cli.doctor import findings
+from agentstack.root import first_admin, open_stack
+from agentstack.settings import load_settings
+from domain.conversations.events import ConversationDeleted, MessagePosted, TurnStarted
+from domain.event import Event
 from domain.keys.events import KeyCleared
+from domain.runners.events import (
+    RunnerFailed,
+    RunnerReady,
+    RunnerRequested,
+    RunnerStarted,
+    RunnerStopped,
+    RunnerVanished,
+)
 from domain.users.events import UserDeleted, UserIdleChanged
+from eventlog.envelope import StoredRecord, StreamAppend
 from eventlog.filter import Filter
 from tests.harness.inside import ORIGIN, Inside, inside
-from tests.harness.poison import append_deep, append_unreadable
+from tests.harness.poison import append_deep, append_unreadable, unreadable_when
 from tests.harness.server import PASSWORD
 
 ADA, BOB = "ada@example.org", "bob@example.org"
+CREDENTIALS = {"email": ADA, "password": PASSWORD}
 DEEP = "what was said with it is kept"
 
 
@@ -74,6 +90,8 @@ async def poisoned(folder: Path, *, restarts: bool = True, anew: bool = False) -
         with closing(sqlite3.connect(folder / "data" / "views.db")) as views, views:
             views.execute("DELETE FROM projections WHERE name = 'unreadable'")
     async with inside(folder) as running:
+        while running.stack.services.views.unreadable.is_postponed:
+            await trio.sleep(0.01)
         ada, bob = running.client(), running.client()
         for client, email in ((ada, ADA), (bob, BOB)):
             answer = await client.post("/auth/login", json={"email": email, "password": PASSWORD})
@@ -161,12 +179,6 @@ async def test_the_inspector_shows_which_cannot_be_read_and_why(tmp_path: Path, 
             assert (await admin.get(path)).is_success
         exported = (await admin.get("/api/admin/events/export")).text
         assert exported.count("\n") == made.log.position
-        (model,) = [
-            p
-            for p in (await admin.get("/api/admin/projections")).json()["projections"]
-            if p["name"] == "unreadable"
-        ]
-        assert model["rows"] == 3
         assert (await admin.get("/api/admin/audit/verify")).json()["ok"]
 
 
@@ -177,7 +189,7 @@ async def test_readiness_and_metrics_tell_of_them(tmp_path: Path, how: dict[str,
         ready = await made.running.client().get("/readyz")
         assert ready.status_code == 200
         (told,) = ready.json()["degraded"]
-        assert told.startswith("3 events cannot be read as written, 2 of them lost but for their envelope: #")
+        assert told.startswith("3 events cannot be read as written, nothing but their envelope is known of some: #")
         metrics = (await made.running.client().get("/metrics")).text
         assert "agentstack_events_unreadable 3.0" in metrics
 
@@ -189,26 +201,130 @@ async def test_the_log_of_the_server_tells_of_each_once(tmp_path: Path) -> None:
                 async with poisoned(tmp_path):
                     pass
             else:
-                async with inside(tmp_path):
-                    pass
+                async with inside(tmp_path) as running:
+                    assert running.stack.services.views.unreadable.count == 3
         assert [e["log_level"] for e in logged if e["event"] == "event_unreadable"] == ["warning"] * told
 
 
-def doctor() -> Result:
-    return CliRunner().invoke(cli, ["doctor"])
+def told_by_the_doctor() -> tuple[bool, str]:
+    """Return whether the log is well, and what is said of it."""
+    (found,) = [f for f in findings() if f.subject == "event log"]
+    return found.well, found.text
 
 
 async def test_the_doctor_names_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STACK_DATA_ROOT", str(tmp_path / "data"))
-    monkeypatch.setenv("COLUMNS", "400")
     async with poisoned(tmp_path, anew=True) as made:
-        while_it_runs = await trio.to_thread.run_sync(doctor)
+        while_it_runs = await trio.to_thread.run_sync(told_by_the_doctor)
     (tmp_path / "data" / "views.db").unlink()
-    without_a_copy = await trio.to_thread.run_sync(doctor)
-    for found in (while_it_runs, without_a_copy):
-        assert "3 events cannot be read as written" in found.output
-        assert "All is well" not in found.output
-        assert found.exit_code == 1
+    without_a_copy = await trio.to_thread.run_sync(told_by_the_doctor)
+    for well, text in (while_it_runs, without_a_copy):
+        assert not well
+        assert text.startswith("3 events cannot be read as written")
+    printed = await trio.to_thread.run_sync(CliRunner().invoke, cli, ["doctor"])
+    assert printed.exit_code == 1
+    assert "All is well" not in printed.output
     async with inside(tmp_path) as running:
         await running.stack.services.deletion.delete(running.stack.services.views.users.get(made.ada_id), ORIGIN)
-    assert "every event can be read" in (await trio.to_thread.run_sync(doctor)).output
+    well, text = await trio.to_thread.run_sync(told_by_the_doctor)
+    assert well
+    assert text.startswith("every event can be read")
+
+
+# -- other streams ----------------------------------------------------------------------------------------
+
+
+async def _replayed(tmp_path: Path, poison: Callable[[Poisoned], Awaitable[None]]) -> Poisoned:
+    """Have something appended to a log, and see to it that the next start has to replay all of it."""
+    async with poisoned(tmp_path, restarts=False) as made:
+        await poison(made)
+    (tmp_path / "data" / "views.db").unlink()
+    return made
+
+
+@pytest.mark.parametrize("event_type", [RunnerReady, RunnerFailed, RunnerStopped, RunnerStarted])
+async def test_a_runner_whose_history_cannot_be_read_is_closed_at_the_next_start(
+    tmp_path: Path, event_type: type[Event]
+) -> None:
+    async def poison(made: Poisoned) -> None:
+        about = {"runner_id": "r1", "agent_id": "a1", "user_id": made.ada_id, "backend": "demo"}
+        requested = RunnerRequested(**about, container_name="demo-ada", engine="process", spec_hash="0f")
+        await made.log.append(StreamAppend("runner:r1", 0, [requested], made.ada_id), origin=ORIGIN)
+        await append_unreadable(made.log, "runner:r1", event_type, made.ada_id, runner_id="r1")
+
+    await _replayed(tmp_path, poison)
+    async with inside(tmp_path) as running:
+        await running.stack.services.pool.begin()
+        assert running.stack.services.views.runners.alive() == []
+        newest = (await running.stack.services.log.read_stream("runner:r1"))[-1]
+        assert isinstance(newest.event, RunnerVanished)
+
+
+async def test_a_user_whose_registration_cannot_be_read_can_be_deleted_for_good(tmp_path: Path) -> None:
+    """As in a log that was tampered with: its first event is another one."""
+
+    async def poison(made: Poisoned) -> None:
+        home = tmp_path / "data" / "users" / "ada" / "demo"
+        home.mkdir(parents=True)
+        home.joinpath("diary").write_text("words")
+
+    made = await _replayed(tmp_path, poison)
+    with unreadable_when(lambda stored: stored.topic == "user.registered" and made.ada_id in stored.originator_id):
+        async with inside(tmp_path) as running:
+            services, admin = running.stack.services, await running.admin()
+            assert (await running.client().post("/auth/login", json=CREDENTIALS)).status_code == 401
+            listed = (await admin.get("/api/admin/users")).json()["users"]
+            assert made.ada_id in {u["id"] for u in listed}
+            again = await running.client().post("/auth/signup", json=CREDENTIALS)
+            assert again.status_code == 409
+            assert (await admin.delete(f"/api/admin/users/{made.ada_id}")).status_code == 204
+            assert made.ada_id not in running.stack.vault
+            assert not (tmp_path / "data" / "users" / "ada").exists()
+            assert services.views.conversations.of_user(made.ada_id) == []
+            assert (await running.client().post("/auth/signup", json=CREDENTIALS)).is_success
+
+
+def _is_one_of(topics: set[str], stored: StoredRecord) -> bool:
+    return stored.topic in topics
+
+
+async def test_an_admin_who_cannot_be_read_does_not_keep_the_server_from_starting(tmp_path: Path) -> None:
+    made = await _replayed(tmp_path, lambda _: trio.lowlevel.checkpoint())
+    bootstrap = {"bootstrap_admin_email": "other@example.org", "bootstrap_admin_password": "another long password"}
+    for chosen in ({"user.registered"}, {"user.registered", "admin.appointed"}):
+        with unreadable_when(partial(_is_one_of, chosen)):
+            settings = load_settings(_env_file=None, stack_data_root=tmp_path / "data", **bootstrap)
+            async with open_stack(settings) as stack:
+                assert await first_admin(stack) == ""
+                assert stack.services.views.users.find(made.ada_id) is not None
+        (tmp_path / "data" / "views.db").unlink()
+
+
+async def test_a_conversation_whose_beginning_cannot_be_read_is_read_and_deleted(tmp_path: Path) -> None:
+    made = await _replayed(tmp_path, lambda _: trio.lowlevel.checkpoint())
+    with unreadable_when(lambda stored: stored.topic == "conversation.started"):
+        async with inside(tmp_path) as running:
+            ada = running.client()
+            await ada.post("/auth/login", json=CREDENTIALS)
+            (listed,) = (await ada.get("/api/conversations")).json()["conversations"]
+            assert listed["id"] == made.conversation
+            path = f"/api/conversations/{made.conversation}"
+            messages = (await ada.get(path)).json()["messages"]
+            assert [m["content"] for m in messages] == ["before", DEEP, "after"]
+            assert (await ada.post(f"{path}/turns", json={"content": "x"})).status_code in {202, 404}
+            for form in ("markdown", "json"):
+                assert DEEP in (await ada.get(f"{path}/export", params={"format": form})).text
+            assert (await ada.delete(path)).status_code == 204
+
+
+async def test_a_deletion_ends_though_a_read_model_does_not_follow(tmp_path: Path) -> None:
+    def fault(*_: object) -> None:
+        raise RuntimeError("a fault of a handler")
+
+    async with poisoned(tmp_path, restarts=False) as made:
+        services = made.running.stack.services
+        before = made.log.position
+        with patch.dict(services.views.conversations.on, {ConversationDeleted: fault}), trio.fail_after(60):
+            await services.deletion.delete(services.views.users.get(made.ada_id), ORIGIN)
+        assert made.ada_id not in made.running.stack.vault
+        assert made.log.position < before + 20

@@ -54,6 +54,14 @@ def parse_json(body: bytes) -> dict[str, Any]:
     return found
 
 
+def written(body: dict[str, Any]) -> bytes:
+    """Return the JSON of a body that was changed. Raises Invalid when it could be read and cannot be written."""
+    try:
+        return orjson.dumps(body)
+    except TypeError:
+        raise Invalid("The body is nested too deeply.", code="invalid_json") from None
+
+
 def multipart_model(body: bytes, content_type: str) -> str:
     """Return the form field `model` of a multipart body, "" when there is none. Raises Invalid.
 

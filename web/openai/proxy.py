@@ -22,7 +22,7 @@ from supervisors.runners.probe import auth_headers
 from supervisors.runners.run import Run
 from web.auth.guard import Caller, Guard
 from web.context import CORRELATION
-from web.openai.body import ClientGoneError, Receive, read_body
+from web.openai.body import ClientGoneError, Receive, read_body, written
 from web.openai.cors import cors_headers, preflight
 from web.openai.errors import described, error_body
 from web.openai.headers import HeaderList, to_client, to_runner
@@ -232,7 +232,7 @@ class OpenAISurface:
         if caller.user.monthly_tokens is not None and to.body is not None and _is_completion(exchange):
             asking = asking_for_usage(changed or to.body)
             exchange.hides_usage, changed = asking is not None, asking or changed
-        content = body if changed is None else orjson.dumps(changed)
+        content = body if changed is None else written(changed)
         request = httpcore2.Request(
             exchange.scope["method"],
             self._url(exchange, run),
