@@ -28,31 +28,30 @@ class LoggableEvent(Protocol):
         """Return an event from the id of its stream and its owner, where the rest cannot be read; or None."""
 
 
-class Erased(BaseModel):
-    """What is read where a payload was blanked: the envelope and the chain are all that is left of the event."""
+class _Stand(BaseModel):
+    """What stands in the place of an event of which only the envelope is left."""
 
     model_config = ConfigDict(frozen=True)
 
-    TOPIC: ClassVar[str] = "erased"
+    TOPIC: ClassVar[str]
     PRIVATE: ClassVar[frozenset[str]] = frozenset()
     class_version: ClassVar[int] = 1
     SECRET: ClassVar[frozenset[str]] = frozenset()
+
+
+class Erased(_Stand):
+    """What is read where a payload was blanked: the chain covers what was there."""
+
+    TOPIC = "erased"
+
+
+class Unreadable(_Stand):
+    """What is read where an event cannot be."""
+
+    TOPIC = "unreadable"
 
 
 ERASED = Erased()
-
-
-class Unreadable(BaseModel):
-    """What is read where an event cannot be: its envelope is all that is known of it."""
-
-    model_config = ConfigDict(frozen=True)
-
-    TOPIC: ClassVar[str] = "unreadable"
-    PRIVATE: ClassVar[frozenset[str]] = frozenset()
-    class_version: ClassVar[int] = 1
-    SECRET: ClassVar[frozenset[str]] = frozenset()
-
-
 UNREADABLE = Unreadable()
 
 
