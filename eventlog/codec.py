@@ -14,12 +14,12 @@ from typing import Any, cast
 
 import orjson
 from eventsourcing.persistence import Mapper, StoredEvent, Transcoder
-from eventsourcing.utils import register_topic, resolve_topic
+from eventsourcing.utils import TopicError, register_topic, resolve_topic
 from pydantic import BaseModel, ValidationError
 
 from eventlog.bounds import MAX_DEPTH, MAX_EVENT_BYTES, check, trimmed
 from eventlog.envelope import ERASED, UNREADABLE, LoggableEvent, Origin, Recorded, StoredRecord
-from eventlog.errors import UnkeepableError, UnknownEventError
+from eventlog.errors import BrokenSealError, NewerShapeError, UnkeepableError, UnknownEventError
 from eventlog.vault import Vault
 
 
@@ -132,7 +132,7 @@ class EventMapper(Mapper[str]):
             self._event(topic, payload, erased=False)
         except Exception as error:
             raise UnkeepableError(
-                f"This cannot be kept ({topic}): it could not be read ({_told(error)})."
+                f"This cannot be kept ({topic}), since it could not be read again: {_told(error)}."
             ) from error
 
     def decode(self, stored: StoredRecord) -> Recorded[Any]:
@@ -167,7 +167,9 @@ class EventMapper(Mapper[str]):
         except Exception:  # Why it cannot be read as it is has been told.
             event = None
         if event is None:
-            return _recorded(stored, _from_envelope(stored) or UNREADABLE, erased=False, problem=problem)
+            event = _from_envelope(stored)
+            told = (_AT_ITS_WORD if event else _LOST).format(problem)
+            return _recorded(stored, event or UNREADABLE, erased=False, problem=told)
         return _recorded(stored, event, erased=erased, problem=_TRIMMED.format(stored.position, stored.topic))
 
     def _readable(self, stored: StoredRecord) -> tuple[bytes, bool]:
@@ -189,6 +191,8 @@ class EventMapper(Mapper[str]):
         try:
             payload, erased = self._readable(stored)
             event_type = resolve_topic(stored.topic)
+            if payload:
+                orjson.loads(payload)  # What is written as it is must be JSON.
         except _NOT_ITS_FAULT:
             raise
         except Exception as error:
@@ -229,7 +233,7 @@ class EventMapper(Mapper[str]):
         version = state.pop("class_version", 1)
         private: Private | None = None
         if version > event_type.class_version:
-            raise ValueError(f"its shape {version} is newer than {event_type.class_version}")
+            raise NewerShapeError
         if erased and version < event_type.class_version:
             private = self._private[topic]
             state = _Erased({name: value for name, value in state.items() if name not in private.names})
@@ -250,7 +254,12 @@ class EventMapper(Mapper[str]):
 _NOT_ITS_FAULT = (sqlite3.Error, OSError, MemoryError)
 """What may go wrong with any event, and not again the next time: the disk, or the vault's file."""
 _LONG_NUMBER = re.compile(rb"[:,\[]\d{19}")
-_TRIMMED = "the event at position {} ({}) is nested more than " + f"{MAX_DEPTH} levels deep: the rest is left out"
+_TRIMMED = (
+    f"The event at position {{}} ({{}}) is nested more than {MAX_DEPTH} levels deep. "
+    "What is deeper is left out; the rest of it counts."
+)
+_LOST = "{} It is passed over."
+_AT_ITS_WORD = "{} What it ended, limited or began is known from its envelope, and counts."
 
 
 def _joined(open_part: bytes, secret_part: bytes) -> bytes:
@@ -282,16 +291,25 @@ def _from_envelope(stored: StoredRecord) -> Any:
 
 def _unknown(stored: StoredRecord, error: Exception) -> UnknownEventError:
     return UnknownEventError(
-        f"the event at position {stored.position} ({stored.topic}) cannot be read by this version of "
-        f"agent-stack; was the data folder written by a newer one? ({_told(error)})"
+        f"The event at position {stored.position} ({stored.topic}) cannot be read: {_told(error)}."
     )
 
 
 def _told(error: Exception) -> str:
     """Return what is wrong without the values: they may be secret."""
     if isinstance(error, ValidationError):
-        return ", ".join(f"{'.'.join(map(str, e['loc']))}: {e['type']}" for e in error.errors())
-    return type(error).__name__
+        found = error.errors()
+        if [e["type"] for e in found] == ["json_invalid"]:
+            return "its payload is damaged"
+        listed = ", ".join(f"{'.'.join(map(str, e['loc'])) or 'all of it'}: {e['type']}" for e in found)
+        return f"its payload is not what this version of agent-stack expects ({listed})"
+    if isinstance(error, BrokenSealError):
+        return "what is encrypted in it was changed, or belongs to another event"
+    if isinstance(error, TopicError):
+        return "this version of agent-stack does not know its type"
+    if isinstance(error, NewerShapeError):
+        return "a newer version of agent-stack wrote it"
+    return f"its payload is damaged ({type(error).__name__})"
 
 
 def _place(stream: str, version: int, topic: str) -> bytes:

@@ -33,22 +33,24 @@ def described(record: Recorded[Any]) -> dict[str, Any]:
     }
 
 
-def exported(stored: StoredRecord, mapper: EventMapper) -> dict[str, Any]:
-    """Return the same for orjson, for many of them, without making events of them.
+def exported(stored: StoredRecord, mapper: EventMapper, *, marked: bool) -> dict[str, Any]:
+    """Return the same for orjson, for many of them, without making events of them but for those that are `marked`.
 
     The payload goes out as it came in where nothing is masked.
     """
     try:
-        raw = mapper.raw(stored)
+        raw = None if marked else mapper.raw(stored)
         if raw is not None:
             return _stored(stored, orjson.Fragment(raw[0]), erased=raw[1])
-        payload, secret, erased = mapper.plain(stored)
-    except UnknownEventError as error:
-        return _stored(stored, {}, erased=False, problem=str(error))
-    return _stored(stored, _masked(payload, secret), erased=erased)
+        if not marked:
+            payload, secret, erased = mapper.plain(stored)
+            return _stored(stored, _masked(payload, secret), erased=erased)
+    except UnknownEventError:
+        pass
+    return described(mapper.record(stored))
 
 
-def _stored(stored: StoredRecord, payload: object, *, erased: bool, problem: str = "") -> dict[str, Any]:
+def _stored(stored: StoredRecord, payload: object, *, erased: bool) -> dict[str, Any]:
     return {
         "position": stored.position,
         "stream": stored.originator_id,
@@ -62,7 +64,7 @@ def _stored(stored: StoredRecord, payload: object, *, erased: bool, problem: str
         "owner": stored.owner,
         "payload": payload,
         "erased": erased,
-        "problem": problem,
+        "problem": "",
     }
 
 

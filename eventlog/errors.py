@@ -44,6 +44,10 @@ class UnknownEventError(EventLogError):
     """The log holds an event that this version of the program cannot read."""
 
 
+class NewerShapeError(EventLogError):
+    """An event has a shape that only a newer version of the program knows."""
+
+
 class NewerLogError(EventLogError):
     """The log holds types of events that only a newer version of the program knows."""
 

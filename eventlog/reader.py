@@ -83,12 +83,15 @@ class Reader:
         """Return up to `limit` events in order, as tools show them."""
         return [described(r) for r in self.events(wanted, limit)]
 
-    def exported(self, records: Iterable[StoredRecord]) -> Iterator[dict[str, Any]]:
+    def exported(
+        self, records: Iterable[StoredRecord], is_marked: Callable[[int], bool]
+    ) -> Iterator[dict[str, Any]]:
         """Yield stored events as tools show them, for orjson, which takes their payloads as they are.
 
+        `is_marked` tells of a position whether it is known that the event there cannot be read.
         For many, EXPORT_BATCH at a time: keeping few of them in memory makes it half as fast again.
         """
-        return (exported(r, self._mapper) for r in records)
+        return (exported(r, self._mapper, marked=is_marked(r.position)) for r in records)
 
     def stored(self, wanted: Filter, limit: int = BATCH) -> list[StoredRecord]:
         """Return up to `limit` events as they are stored."""

@@ -47,10 +47,15 @@ class Projection:
     def problem(self) -> str:
         """What is wrong with the rows, for a person; "" when nothing is."""
         if not self.missed:
-            return f"its rows cannot be saved ({self.unsaved}), so every start makes it anew" * bool(self.unsaved)
+            return f"Its rows cannot be saved ({self.unsaved}), so every start makes it anew." * bool(self.unsaved)
         named = ", ".join(f"#{position}" for position in self.missed[:3])
         more = f" and {self.missed_count - 3} more" if self.missed_count > 3 else ""
-        return f"events could not be applied: {named}{more}. The log of the server says why."
+        return f"Events could not be applied: {named}{more}. The log of the server says why."
+
+    @property
+    def remark(self) -> str:
+        """What a person who looks at the read models should know of this one; "" when that is nothing."""
+        return self.problem
 
     def replace_with(self, fresh: "Projection") -> None:
         """Take over the rows of another projection of the same kind, which is not used afterwards."""

@@ -9,7 +9,7 @@ import structlog
 
 from domain.catalogue import EVENT_TYPES
 from domain.conversations.events import ConversationDeleted
-from domain.users.events import UserDeleted
+from domain.users.events import BudgetSet, PasswordChanged, UserDeleted
 from eventlog.envelope import UNREADABLE, Recorded
 from eventlog.filter import Filter
 from eventlog.reader import Reader
@@ -56,7 +56,11 @@ def _shapes() -> int:
 
 
 class UnreadableEvents(Projection):
-    """Which events cannot be read. Those of a conversation or a user who was deleted concern nobody any more."""
+    """Which events cannot be read.
+
+    Those of a conversation or a user who was deleted concern nobody any more, nor do those that say what another
+    one has said anew since.
+    """
 
     name = "unreadable"
     version = _shapes()
@@ -72,26 +76,25 @@ class UnreadableEvents(Projection):
         self.tables = (self._events, self._unlisted)
         self.is_postponed = False
         """Whether the log is still to be looked through."""
-        self.on = {ConversationDeleted: self._conversation_deleted, UserDeleted: self._user_deleted}
+        self.on = {
+            ConversationDeleted: self._conversation_deleted,
+            UserDeleted: self._user_deleted,
+            PasswordChanged: self._replaced,
+            BudgetSet: self._replaced,
+        }
 
     def listed(self) -> list[UnreadableEvent]:
         """Return the first of them, in order."""
         return list(self._events)
 
-    def problem_of(self, position: int) -> str:
-        """Return why an event cannot be read, "" when it can, or is not listed."""
-        found = self._events.get(str(position))
-        return found.problem if found else ""
+    def is_marked(self, position: int) -> bool:
+        """Tell whether an event is listed."""
+        return self._events.get(str(position)) is not None
 
     @property
     def count(self) -> int:
         """How many there are."""
         return len(self._events) + sum(u.count for u in self._unlisted)
-
-    @property
-    def lost(self) -> int:
-        """Of how many of those that are listed nothing is known but the envelope."""
-        return sum(e.lost for e in self._events)
 
     @property
     def summary(self) -> str:
@@ -100,16 +103,20 @@ class UnreadableEvents(Projection):
             return ""
         named = ", ".join(f"#{e.position} ({e.type})" for e in self.listed()[:_NAMED])
         rest = self.count - min(_NAMED, len(self._events))
-        kind = "nothing but their envelope is known of some" if self.lost else "parts of them are left out"
         return (
-            f"{self.count} event{'s' * (self.count > 1)} cannot be read as written, {kind}: {named}"
-            f"{f' and {rest} more' * bool(rest)}"
+            f"{self.count} event{'s' * (self.count > 1)} cannot be read as written: {named}"
+            f"{f' and {rest} more' * bool(rest)}. `agentstack events unreadable` says why."
         )
 
     @property
     def problem(self) -> str:
         """What is wrong with the rows, for a person; "" when nothing is."""
-        return "the log is still being looked through" if self.is_postponed else super().problem
+        return "The log is still being looked through." if self.is_postponed else super().problem
+
+    @property
+    def remark(self) -> str:
+        """What a person who looks at the read models should know of this one; "" when that is nothing."""
+        return self.problem or self.summary
 
     def postpone(self, position: int) -> None:
         """Pass over the log up to a position for now: it is to be looked through while the server runs."""
@@ -153,6 +160,12 @@ class UnreadableEvents(Projection):
         self._unlisted.remove(stream)
         for marked in self._by_stream.all(stream):
             self._events.remove(marked.key)
+
+    def _replaced(self, _: PasswordChanged | BudgetSet, record: Recorded[Any]) -> None:
+        """Forget those that say what this one says anew."""
+        if not record.problem:
+            for marked in [m for m in self._by_stream.all(record.stream) if m.type == record.type]:
+                self._events.remove(marked.key)
 
     def _user_deleted(self, event: UserDeleted, _: Recorded[Any]) -> None:
         for unlisted in self._unlisted_by_owner.all(event.user_id):

@@ -73,7 +73,7 @@ class Views:
     @property
     def problems(self) -> list[str]:
         """What is wrong with the read models or the events that they are made of, each in words for a person."""
-        found = [f"read model {p.name}: {p.problem}" for p in self.all if p.problem]
+        found = [f"Read model {p.name}: {p.problem}" for p in self.all if p.problem]
         return [*found, *filter(None, (self.unsaved, self.unreadable.summary))]
 
     def effective(self, backend: Backend, user_id: str) -> dict[str, Effective]:
@@ -135,7 +135,9 @@ class Views:
                     refused = await trio.to_thread.run_sync(store.save, parts)
             except Exception as error:
                 _logger.exception("views_not_saved", position=position)
-                self.unsaved = f"read models are not saved since #{self.saved_position} ({type(error).__name__})"
+                self.unsaved = (
+                    f"The read models are not saved since #{self.saved_position} ({type(error).__name__})."
+                )
                 for table, changes in (change for part in parts for change in part.changes):
                     table.mark_changed(changes)
             else:

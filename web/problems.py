@@ -49,6 +49,7 @@ STATUS: Mapping[type[DomainError], int] = {
     StartTimedOut: 504,
 }
 LOG_REFUSED = "The event log could not be written, so nothing was changed. Is the disk full? Try again."
+_NO_OBJECT = "The body must be a JSON object, sent with `Content-Type: application/json`."
 _HIDDEN_FIELDS = frozenset({"log_tail"})
 
 _logger = structlog.get_logger("web")
@@ -103,8 +104,9 @@ def handle_errors(app: Quart) -> None:
     @app.errorhandler(RequestSchemaValidationError)
     async def malformed(error: RequestSchemaValidationError) -> Response:
         cause = error.validation_error
-        detail = listed(cause) if isinstance(cause, ValidationError) else "The body must be a JSON object."
-        return problem(422, detail, "malformed")
+        if isinstance(cause, ValidationError) and all(e["loc"] for e in cause.errors()):
+            return problem(422, listed(cause), "malformed")
+        return problem(422, _NO_OBJECT, "malformed")
 
     @app.errorhandler(HTTPException)
     async def http(error: HTTPException) -> Response:
@@ -116,10 +118,9 @@ def handle_errors(app: Quart) -> None:
             answer.headers["Allow"] = dict(error.get_headers()).get("Allow", "")
         return answer
 
-    @app.errorhandler(RecursionError)
     @app.errorhandler(UnicodeDecodeError)
-    async def unreadable(_: Exception) -> Response:
-        return problem(422, "The body is not valid JSON in UTF-8, or nested too deeply.", "malformed")
+    async def unreadable(_: UnicodeDecodeError) -> Response:
+        return problem(422, "The body is not text in UTF-8.", "malformed")
 
     @app.errorhandler(UnkeepableError)
     async def unkeepable(error: UnkeepableError) -> Response:

@@ -118,11 +118,8 @@ def _log(settings: Settings, folder: Path) -> Iterator[Finding]:
 
 def _events(unreadable: UnreadableEvents, head: int) -> Finding:
     if not unreadable.count:
-        return Finding("event log", well=True, text=f"every event can be read ({head} of them)")
-    if unreadable.lost:
-        mend = "They are passed over. `agentstack events show POSITION` tells why: report it, with this version."
-    else:
-        mend = "The rest of each is shown. Deleting the conversation ends this notice."
+        return Finding("event log", well=True, text=f"{head} events; all that matter today can be read")
+    mend = "See the troubleshooting table of docs/operations.md for what each means and what ends this notice."
     return Finding("event log", well=False, text=unreadable.summary, mend=mend)
 
 

@@ -11,14 +11,14 @@ import orjson
 from rich.table import Table
 from rich.text import Text
 
-from agentstack.cli.folder import as_json, console, open_reader
+from agentstack.cli.folder import as_json, console, data_folder, open_reader
 from agentstack.replaying import parse_moment
 from domain.users.rules import normal_email
 from eventlog.described import described
 from eventlog.envelope import Recorded
 from eventlog.filter import Filter
 from eventlog.reader import EXPORT_BATCH, Reader
-from projections.views import Views
+from projections.views import Views, find_unreadable
 
 _POLL_SECONDS = 0.5
 _MOST = 2**63 - 1
@@ -87,9 +87,27 @@ def export(**given: Any) -> None:
     """Print all events that fit as JSON, one a line, oldest first."""
     reader = open_reader()
     wanted = _filter(reader, newest=False, given=given)
+    is_marked = find_unreadable(data_folder(), reader).is_marked
     while found := reader.stored(wanted, EXPORT_BATCH):
-        click.echo(b"\n".join(map(orjson.dumps, reader.exported(found))))
+        click.echo(b"\n".join(map(orjson.dumps, reader.exported(found, is_marked))))
         wanted = replace(wanted, after=found[-1].position)
+
+
+@events.command("unreadable")
+@as_json
+def list_unreadable(json_: bool) -> None:
+    """List the events that cannot be read as they were written, and why."""
+    found = find_unreadable(data_folder(), open_reader())
+    if json_:
+        for event in found.listed():
+            about = {"position": event.position, "stream": event.stream, "type": event.type}
+            click.echo(orjson.dumps({**about, "owner": event.owner, "problem": event.problem}))
+        return
+    table = Table("position", "type", "stream", "what is wrong, and what it means")
+    for event in found.listed():
+        table.add_row(str(event.position), event.type, event.stream, event.problem)
+    console.print(table)
+    console.print(f"{found.count} in all." if found.count else "There are none that matter today.")
 
 
 @events.command()
@@ -147,7 +165,7 @@ def _print(found: list[Recorded[Any]], json_: bool) -> None:
         if json_:
             click.echo(orjson.dumps(shown))
             continue
-        payload = orjson.dumps(shown["payload"]).decode()
+        payload = f"{shown['problem']} " * bool(shown["problem"]) + orjson.dumps(shown["payload"]).decode()
         line = Text.assemble(
             (f"{record.position:>8} ", "dim"),
             (f"{_time(record.time)} ", "dim"),

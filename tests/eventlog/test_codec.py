@@ -183,7 +183,7 @@ def test_a_record_of_what_cannot_be_read_is_marked_and_has_its_envelope(topic: s
     found = LOCAL.record(stored(topic, payload))
     assert found.event is UNREADABLE
     assert (found.position, found.stream, found.version, found.type) == (5, "thing:1", 2, topic)
-    assert found.problem.startswith(f"the event at position 5 ({topic}) cannot be read")
+    assert found.problem.startswith(f"The event at position 5 ({topic}) cannot be read")
 
 
 def test_a_record_of_what_can_be_read_is_what_is_decoded() -> None:

@@ -63,7 +63,7 @@ async def test_a_handler_that_raises_misses_its_event_and_nothing_else(
             assert views.users.get("u1").name == "one"
             assert views.users.missed == [3]
             assert views.problems == [
-                "read model users: events could not be applied: #3. The log of the server says why."
+                "Read model users: Events could not be applied: #3. The log of the server says why."
             ]
             await _rename(log, "three")
         assert views.users.get("u1").name == "three"

@@ -168,7 +168,7 @@ async def test_a_copy_that_cannot_be_saved_is_named_and_never_taken_for_a_good_o
     agent = next(iter(views.agents.tables[0]))
     views.agents.tables[0].put(replace(agent, ordinal=2**63))
     await views.save(store)
-    assert "read model agents: its rows cannot be saved (OverflowError" in views.problems[0]
+    assert "Read model agents: Its rows cannot be saved (OverflowError" in views.problems[0]
     views.agents.tables[0].put(agent)  # Saved again, but not all that came before.
     await views.save(store)
     assert _loaded(store).agents.position == 0
@@ -185,6 +185,6 @@ async def test_a_disk_that_refuses_is_named_until_it_does_not(store: ViewStore) 
     known = views.problems
     with patch.object(store, "save", side_effect=sqlite3.OperationalError("disk I/O error")):
         await views.save(store)
-    assert "read models are not saved since #0 (OperationalError)" in views.problems
+    assert "The read models are not saved since #0 (OperationalError)." in views.problems
     await views.save(store)
     assert views.problems == known

@@ -267,6 +267,16 @@ def test_those_that_are_not_listed_are_forgotten_with_their_stream_and_their_own
     assert views.unreadable.count == MOST
 
 
+def test_what_was_said_anew_need_not_be_read() -> None:
+    views = _views(USER)
+    views.apply([broken(2, "user:u1", PasswordChanged), broken(3, "user:u1", BudgetSet)])
+    views.apply([broken(4, "user:u1", UserRenamed)])
+    anew = [PasswordChanged(user_id="u1", password_hash="$argon2id$new"), BudgetSet(user_id="u1", monthly_tokens=5)]
+    views.apply(record([("user:u1", event) for event in anew], after=4))
+    assert [e.type for e in views.unreadable.listed()] == ["user.renamed"]
+    assert (views.users.get("u1").password_hash, views.users.get("u1").monthly_tokens) == ("$argon2id$new", 5)
+
+
 def test_what_is_deleted_later_in_the_same_commit_is_not_left_marked() -> None:
     found = UnreadableEvents()
     deleted = record([("user:u1", UserDeleted(user_id="u1"))], after=1)
@@ -286,7 +296,7 @@ async def test_a_program_that_knows_other_shapes_looks_through_the_whole_log_whi
         for _ in range(2):
             async with open_views(tmp_path, log) as views, trio.open_nursery() as nursery:
                 assert views.unreadable.is_postponed
-                assert views.problems == ["read model unreadable: the log is still being looked through"]
+                assert views.problems == ["Read model unreadable: The log is still being looked through."]
                 assert find_unreadable(tmp_path, log.reader).count == 1
                 assert views.users.position == 2
         async with open_views(tmp_path, log) as views, trio.open_nursery() as nursery:

@@ -1,10 +1,12 @@
 """Logs with events that cannot be read: the server starts, serves all the rest, tells of them, and deletes them."""
 
+import json
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, closing
 from functools import partial
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import httpx
@@ -177,8 +179,9 @@ async def test_the_inspector_shows_which_cannot_be_read_and_why(tmp_path: Path, 
             assert one.json()["event"]["problem"] == problem
         for path in (f"/api/admin/streams/{stream}", f"/api/admin/streams/{stream}/state"):
             assert (await admin.get(path)).is_success
-        exported = (await admin.get("/api/admin/events/export")).text
-        assert exported.count("\n") == made.log.position
+        exported = [json.loads(line) for line in (await admin.get("/api/admin/events/export")).text.splitlines()]
+        assert len(exported) == made.log.position
+        assert {e["position"]: e["problem"] for e in exported if e["problem"]} == marked
         assert (await admin.get("/api/admin/audit/verify")).json()["ok"]
 
 
@@ -189,7 +192,7 @@ async def test_readiness_and_metrics_tell_of_them(tmp_path: Path, how: dict[str,
         ready = await made.running.client().get("/readyz")
         assert ready.status_code == 200
         (told,) = ready.json()["degraded"]
-        assert told.startswith("3 events cannot be read as written, nothing but their envelope is known of some: #")
+        assert told.startswith("3 events cannot be read as written: #")
         metrics = (await made.running.client().get("/metrics")).text
         assert "agentstack_events_unreadable 3.0" in metrics
 
@@ -214,7 +217,7 @@ def told_by_the_doctor() -> tuple[bool, str]:
 
 async def test_the_doctor_names_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STACK_DATA_ROOT", str(tmp_path / "data"))
-    async with poisoned(tmp_path, anew=True) as made:
+    async with poisoned(tmp_path, anew=True):
         while_it_runs = await trio.to_thread.run_sync(told_by_the_doctor)
     (tmp_path / "data" / "views.db").unlink()
     without_a_copy = await trio.to_thread.run_sync(told_by_the_doctor)
@@ -224,11 +227,43 @@ async def test_the_doctor_names_them(tmp_path: Path, monkeypatch: pytest.MonkeyP
     printed = await trio.to_thread.run_sync(CliRunner().invoke, cli, ["doctor"])
     assert printed.exit_code == 1
     assert "All is well" not in printed.output
+
+
+async def test_the_command_line_lists_them_and_exports_what_is_json(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STACK_DATA_ROOT", str(tmp_path / "data"))
+    async with poisoned(tmp_path, anew=True) as made:
+        position = made.log.position
+
+    def lines(*args: str) -> list[Any]:
+        printed = CliRunner().invoke(cli, args)
+        assert printed.exit_code == 0, printed.output
+        return [json.loads(line) for line in printed.stdout.splitlines()]
+
+    listed = await trio.to_thread.run_sync(lines, "events", "unreadable", "--json")
+    assert [e["type"] for e in listed] == ["message.posted", "message.posted", "turn.started"]
+    exported = await trio.to_thread.run_sync(lines, "events", "export")
+    assert len(exported) == position
+    problems = {e["position"]: e["problem"] for e in exported if e["problem"]}
+    assert problems == {e["position"]: e["problem"] for e in listed}
+    shown = await trio.to_thread.run_sync(lines, "events", "list", "--json", "--limit", "1000")
+    assert {e["position"]: e["problem"] for e in shown if e["problem"]} == problems
+    for_people = await trio.to_thread.run_sync(CliRunner().invoke, cli, ["events", "list"])
+    assert "It is passed over." in for_people.output
+
+
+async def test_the_doctor_is_content_once_what_it_named_is_deleted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STACK_DATA_ROOT", str(tmp_path / "data"))
+    async with poisoned(tmp_path, restarts=False) as made:
+        pass
     async with inside(tmp_path) as running:
         await running.stack.services.deletion.delete(running.stack.services.views.users.get(made.ada_id), ORIGIN)
     well, text = await trio.to_thread.run_sync(told_by_the_doctor)
     assert well
-    assert text.startswith("every event can be read")
+    assert text.endswith("all that matter today can be read")
 
 
 # -- other streams ----------------------------------------------------------------------------------------

@@ -241,11 +241,8 @@ class ExportedEvents:
     def _batch(self) -> tuple[int, bytes]:
         reader = self._services.log.reader
         found = reader.stored(replace(self._filter, until=self._last), EXPORT_BATCH)
-        marked = self._services.views.unreadable.problem_of
-        lines = [
-            orjson.dumps({**with_email(self._services, one), "problem": one["problem"] or marked(one["position"])})
-            for one in reader.exported(found)
-        ]
+        is_marked = self._services.views.unreadable.is_marked
+        lines = [orjson.dumps(with_email(self._services, one)) for one in reader.exported(found, is_marked)]
         return (found[-1].position, b"\n".join(lines) + b"\n") if found else (0, b"")
 
 

@@ -115,7 +115,7 @@ async def projections() -> Response:
                 "lag": log.position - saved,
                 "rows": sum(map(len, projection.tables)),
                 "events_per_second": round(rebuilder.speeds.get(projection.name, 0.0)),
-                "error": rebuilder.errors.get(projection.name, "") or projection.problem.capitalize(),
+                "error": rebuilder.errors.get(projection.name, "") or projection.remark,
                 "rebuilding": asdict(running) if running else None,
             }
         )

@@ -58,7 +58,10 @@ async def readyz() -> Response:
             problems.append(f"engine {name}: {error}")
     if problems:
         return problem(503, "; ".join(problems), "not_ready")
-    faults = [f"{name} has failed at {count} commit(s)" for name, count in log.faults.items()]
+    faults = [
+        f"The listener {name} has failed {count} times; the log of the server says why."
+        for name, count in log.faults.items()
+    ]
     return jsonify(Ready(ready=True, position=log.position, degraded=[*views.problems, *faults]).model_dump())
 
 

@@ -1,5 +1,6 @@
 // The events of one request or job, each below the one that brought it about.
 import { html } from "../../html.js";
+import { Marks } from "./marks.js";
 
 /** @import { Node } from "../../inspector/chain.js" */
 
@@ -17,7 +18,7 @@ function Level({ nodes, current, hrefOf, begin }) {
         ({ event, effects }) => html`
           <li key=${event.position}>
             <a href=${hrefOf(event.position)} aria-current=${event.position === current ? "true" : undefined}>
-              <span class="sub">#${event.position}</span> ${event.type} <span class="sub">${later(event.time_us - begin)}</span>
+              <span class="sub">#${event.position}</span> ${event.type}<${Marks} event=${event} /> <span class="sub">${later(event.time_us - begin)}</span>
             </a>
             ${effects.length > 0 && html`<${Level} nodes=${effects} current=${current} hrefOf=${hrefOf} begin=${begin} />`}
           </li>

@@ -30,10 +30,10 @@ export function EventDialog({ position, filters, before }) {
               <div class="callout" role="note"><strong>Erased.</strong> The person whom this event is about was deleted, and the key of its private parts with them: they are blank for ever.</div>
             `}
             ${found.event.problem && html`
-              <div class="callout" role="note"><strong>Cannot be read as it was written.</strong> It is passed over, or taken without the part that is missing: ${found.event.problem}</div>
+              <div class="callout" role="note"><strong>Cannot be read as it was written.</strong> ${found.event.problem}</div>
             `}
             <${Envelope} event=${found.event} hrefOf=${hrefOf} />
-            <section aria-labelledby="payload"><h3 id="payload">Payload</h3><${Fields} of=${found.event.payload} erased=${found.event.erased} /></section>
+            <section aria-labelledby="payload"><h3 id="payload">Payload</h3><${Fields} of=${found.event.payload} erased=${found.event.erased} none=${found.event.problem ? "It cannot be shown." : "Nothing."} /></section>
             <section aria-labelledby="chain">
               <h3 id="chain">What belongs together</h3>
               <${Chain} roots=${chainOf(found)} current=${position} hrefOf=${hrefOf} />

@@ -3,6 +3,7 @@ import { html } from "../../html.js";
 import { go } from "../../route.js";
 import { clock, exact } from "../../inspector/spans.js";
 import { Table } from "../table.js";
+import { Marks } from "./marks.js";
 import { actorOf, ownerOf, shortId, useUsers } from "./who.js";
 
 /** @import { Filters } from "../../inspector/filters.js" */
@@ -22,7 +23,7 @@ export function EventRows({ events, hrefOf, filtered }) {
   /** @type {import("../table.js").Column<LoggedEvent>[]} */
   const columns = [
     { label: "Event", kind: "main", cell: (e) => html`<a class="event-link" href=${hrefOf(e)} title=${exact(e.time_us)} aria-label="Event ${e.position}, ${e.type}, ${clock(e.time)}"><span class="at">${clock(e.time)}</span> <span class="sub">#${e.position}</span></a>` },
-    { label: "Type", cell: (e) => html`${filter({ types: [e.type] }, e.type, `Only ${e.type}`, "type")} ${e.erased && html`<span class="badge bad">Erased</span>`} ${e.problem && html`<span class="badge bad" title=${e.problem}>Unreadable</span>`}` },
+    { label: "Type", cell: (e) => html`${filter({ types: [e.type] }, e.type, `Only ${e.type}`, "type")}<${Marks} event=${e} />` },
     { label: "Who", cell: (e) => html`<${Who} event=${e} users=${users} filter=${filter} />` },
     { label: "Stream", cell: (e) => filter({ stream: e.stream, prefix: "" }, shortStream(e.stream), `Only ${e.stream}`, "mono") },
     { label: "Correlation", kind: "short", cell: (e) => e.correlation && filter({ correlation: e.correlation }, e.correlation.length > 12 ? e.correlation.slice(0, 8) : e.correlation, `Only what belongs together as ${e.correlation}`, "mono") },

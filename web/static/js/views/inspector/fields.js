@@ -2,10 +2,10 @@
 import { html } from "../../html.js";
 import { exact } from "../../inspector/spans.js";
 
-/** @param {{of: Record<string, unknown>, erased?: boolean}} props `erased`: what is blank may be so because it was destroyed */
-export function Fields({ of, erased = false }) {
+/** @param {{of: Record<string, unknown>, erased?: boolean, none?: string}} props `erased`: what is blank may be so because it was destroyed */
+export function Fields({ of, erased = false, none = "Nothing." }) {
   const entries = Object.entries(of);
-  if (!entries.length) return html`<p class="hint">Nothing.</p>`;
+  if (!entries.length) return html`<p class="hint">${none}</p>`;
   return html`
     <dl class="pairs payload">
       ${entries.map(([name, value]) => html`<div key=${name}><dt><code>${name}</code></dt><dd><${Value} value=${value} name=${name} blank=${erased ? "blank, perhaps erased" : "blank"} /></dd></div>`)}

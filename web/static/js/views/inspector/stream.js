@@ -10,6 +10,7 @@ import { Table } from "../table.js";
 import { Pager, usePages } from "./pager.js";
 import { StateDifference } from "./difference.js";
 import { Stepper } from "./stepper.js";
+import { Marks } from "./marks.js";
 import { actorOf, ownerOf, useUsers } from "./who.js";
 
 /** @import { DatedStream, EventList, LoggedEvent, StreamState } from "../../inspector/types.js" */
@@ -41,7 +42,8 @@ export function StreamView({ stream, version }) {
       <${Loaded} of=${state}>
         ${(/** @type {StreamState} */ s) => html`
           <${Stepper} version=${s.version} newest=${Math.max(about.data?.version ?? 0, s.version)} step=${(/** @type {number} */ n) => leaveFor(streamHash(stream, n))} />
-          <p><a href=${eventsHash({ stream }, { event: s.event.position })}>#${s.event.position} ${s.event.type}</a> by ${actorOf(users, s.event).label}, ${exact(s.event.time_us)} ${s.event.erased && html`<span class="badge bad">Erased</span>`}</p>
+          <p><a href=${eventsHash({ stream }, { event: s.event.position })}>#${s.event.position} ${s.event.type}</a> by ${actorOf(users, s.event).label}, ${exact(s.event.time_us)}<${Marks} event=${s.event} /></p>
+          ${s.event.problem && html`<p class="error">${s.event.problem}</p>`}
           <${StateDifference} key=${stream} before=${s.previous} after=${s.state} version=${s.version} />
         `}
       <//>
@@ -58,7 +60,7 @@ function StreamEvents({ stream, version }) {
   /** @type {import("../table.js").Column<LoggedEvent>[]} */
   const columns = [
     { label: "Version", kind: "main", cell: (e) => html`<a href=${streamHash(stream, e.version)} aria-current=${e.version === version ? "true" : undefined}>Version ${e.version}</a>` },
-    { label: "Type", cell: (e) => html`${e.type} ${e.erased && html`<span class="badge bad">Erased</span>`}` },
+    { label: "Type", cell: (e) => html`${e.type}<${Marks} event=${e} />` },
     { label: "By", cell: (e) => actorOf(users, e).label },
     { label: "Time", kind: "short", cell: (e) => html`<span title=${exact(e.time_us)}>${clock(e.time)}</span>` },
     { label: "Event", kind: "number", cell: (e) => html`<a href=${eventsHash({ stream }, { event: e.position })}>#${e.position}</a>` },
