@@ -51,7 +51,7 @@ def test_they_are_marked_in_the_inspector_and_the_conversation_is_read_without_t
     expect(marked).to_have_count(2)
     marked.first.get_by_role("link").click()
     dialog = page.get_by_role("dialog", name="message.posted")
-    expect(dialog.get_by_role("note")).to_contain_text("cannot be read by this version")
+    expect(dialog.get_by_role("note")).to_contain_text("It is passed over")
     page.set_viewport_size(PHONE)
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
     page.keyboard.press("Escape")
