@@ -178,14 +178,12 @@ NASTY: dict[str, str] = {
 
 
 @pytest.mark.parametrize("kept", [True, False])
-@pytest.mark.parametrize("name", NASTY)
-def test_what_could_not_be_read_back_is_refused_and_harms_nothing(
-    user: Person, agent: Agent, name: str, kept: bool
-) -> None:
+def test_what_could_not_be_read_back_is_refused_and_harms_nothing(user: Person, agent: Agent, kept: bool) -> None:
     conversation = user.conversation("demo")
     agent.say(content="before")
-    body = f'{{"content": "poison", "persist": {json.dumps(kept)}, "payload": {NASTY[name]}}}'
-    is_problem(agent.post(body), 422)
+    for payload in NASTY.values():
+        is_problem(agent.post(f'{{"content": "poison", "persist": {json.dumps(kept)}, "payload": {payload}}}'), 422)
+        assert user.messages(conversation) == [("assistant", "before")]
     agent.say(content="after")
     assert user.messages(conversation) == [("assistant", "before"), ("assistant", "after")]
 
