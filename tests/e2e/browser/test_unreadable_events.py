@@ -48,7 +48,7 @@ def test_they_are_marked_in_the_inspector_and_the_conversation_is_read_without_t
     page = new_page()
     visit(page, server.admin(), "admin/events")
     marked = page.get_by_role("row").filter(has_text="Unreadable")
-    expect(marked).to_have_count(2)
+    expect(marked).to_have_count(2, timeout=60_000)
     marked.first.get_by_role("link").click()
     dialog = page.get_by_role("dialog", name="message.posted")
     expect(dialog.get_by_role("note")).to_contain_text("It is passed over")
