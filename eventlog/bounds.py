@@ -7,6 +7,7 @@ decoded once more besides (`EventMapper.encode`), so an event that cannot be rea
 import json
 import math
 import re
+from collections.abc import Iterator
 from typing import Any, NoReturn
 
 from eventlog.errors import UnkeepableError
@@ -17,8 +18,8 @@ MAX_VALUES = 10_000
 """Values in one document: members of objects, items of lists, and these themselves."""
 MAX_EVENT_BYTES = 32 << 20
 """Bytes of one event. The longest answer that a turn keeps takes fewer, however it is written."""
-_INTEGERS = range(-(2**63), 2**63)
-"""What SQLite holds. JSON itself knows no limit."""
+MAX_INTEGER = 2**63 - 1
+"""The largest that SQLite holds. JSON itself knows no limit."""
 _TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|[\[{,]', re.DOTALL)
 """A string, or what begins a further value. A string without an end goes on to the end: no byte is read twice."""
 _MAX_TOKENS = 3 * MAX_VALUES
@@ -44,29 +45,37 @@ def read(data: bytes) -> Any:
 def check(value: object) -> None:
     """Raise UnkeepableError, in words for whoever sent it, unless a value is within the bounds."""
     left = MAX_VALUES
-    todo: list[tuple[object, int]] = [(value, 1)]
-    while todo:
-        found, depth = todo.pop()
-        if isinstance(found, str):
-            _check_text(found)
-        elif isinstance(found, int):
-            if found not in _INTEGERS:
-                raise UnkeepableError("A number is too large: whole numbers must fit 64 bits, with their sign.")
-        elif isinstance(found, float):
-            if not math.isfinite(found):
-                raise UnkeepableError("A number is too large to be kept.")
-        elif isinstance(found, dict | list):
+    for found, depth in _walk(value):
+        if isinstance(found, dict | list):
             left -= len(found)
             if left < 0:
                 _too_many()
             if depth > MAX_DEPTH:
                 _too_deep()
-            if isinstance(found, dict):
-                for key in found:
-                    _check_text(key)
-                todo.extend((inner, depth + 1) for inner in found.values())
-            else:
-                todo.extend((inner, depth + 1) for inner in found)
+            for key in found if isinstance(found, dict) else ():
+                _check_text(key)
+        elif isinstance(found, str):
+            _check_text(found)
+        else:
+            _check_number(found)
+
+
+def check_numbers(value: object) -> None:
+    """Raise UnkeepableError when a number in a value is beyond the bounds, however deep and full the value is."""
+    for found, _ in _walk(value):
+        _check_number(found)
+
+
+def _walk(value: object) -> Iterator[tuple[object, int]]:
+    """Yield a value and all that is in it, each with its level, an object or a list before what it holds."""
+    todo: list[tuple[object, int]] = [(value, 1)]
+    while todo:
+        found, depth = todo.pop()
+        yield found, depth
+        if isinstance(found, dict):
+            todo.extend((inner, depth + 1) for inner in found.values())
+        elif isinstance(found, list):
+            todo.extend((inner, depth + 1) for inner in found)
 
 
 def trimmed(value: Any, depth: int = MAX_DEPTH) -> Any:
@@ -78,6 +87,13 @@ def trimmed(value: Any, depth: int = MAX_DEPTH) -> Any:
     if isinstance(value, list):
         return [trimmed(inner, depth - 1) for inner in value]
     return {key: trimmed(inner, depth - 1) for key, inner in value.items()}
+
+
+def _check_number(found: object) -> None:
+    if isinstance(found, int) and not -MAX_INTEGER - 1 <= found <= MAX_INTEGER:
+        raise UnkeepableError("A number is too large: whole numbers must fit 64 bits, with their sign.")
+    if isinstance(found, float) and not math.isfinite(found):
+        raise UnkeepableError("A number is too large to be kept.")
 
 
 def _check_text(text: str) -> None:

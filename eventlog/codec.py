@@ -17,7 +17,7 @@ from eventsourcing.persistence import Mapper, StoredEvent, Transcoder
 from eventsourcing.utils import TopicError, register_topic, resolve_topic
 from pydantic import BaseModel, ValidationError
 
-from eventlog.bounds import MAX_DEPTH, MAX_EVENT_BYTES, check, trimmed
+from eventlog.bounds import MAX_DEPTH, MAX_EVENT_BYTES, check_numbers, trimmed
 from eventlog.envelope import ERASED, UNREADABLE, LoggableEvent, Origin, Recorded, StoredRecord
 from eventlog.errors import BrokenSealError, NewerShapeError, UnkeepableError, UnknownEventError
 from eventlog.vault import Vault
@@ -116,7 +116,7 @@ class EventMapper(Mapper[str]):
             state = {**state, "class_version": event.class_version}
         found = self._encoded(event.TOPIC, state)
         if _LONG_NUMBER.search(found):  # orjson writes up to 2**64 - 1, and read models hold half of that.
-            check(orjson.loads(found))
+            check_numbers(orjson.loads(found))
         return found
 
     def _encoded(self, topic: str, state: dict[str, Any]) -> bytes:
@@ -189,15 +189,17 @@ class EventMapper(Mapper[str]):
         None for a payload of another shape, or with something secret in it. Raises UnknownEventError.
         """
         try:
-            payload, erased = self._readable(stored)
             event_type = resolve_topic(stored.topic)
+            if event_type.SECRET or event_type.class_version > 1:
+                return None
+            payload, erased = self._readable(stored)
             if payload:
                 orjson.loads(payload)  # What is written as it is must be JSON.
         except _NOT_ITS_FAULT:
             raise
         except Exception as error:
             raise _unknown(stored, error) from error
-        return None if event_type.SECRET or event_type.class_version > 1 else (payload or b"{}", erased)
+        return payload or b"{}", erased
 
     def plain(self, stored: StoredRecord) -> tuple[dict[str, Any], frozenset[str], bool]:
         """Return an event's payload as plain values in today's shape, its secret fields, and whether it is erased.

@@ -38,16 +38,16 @@ def exported(stored: StoredRecord, mapper: EventMapper, *, marked: bool) -> dict
 
     The payload goes out as it came in where nothing is masked.
     """
+    if marked:
+        return described(mapper.record(stored))
     try:
-        raw = None if marked else mapper.raw(stored)
+        raw = mapper.raw(stored)
         if raw is not None:
             return _stored(stored, orjson.Fragment(raw[0]), erased=raw[1])
-        if not marked:
-            payload, secret, erased = mapper.plain(stored)
-            return _stored(stored, _masked(payload, secret), erased=erased)
+        payload, secret, erased = mapper.plain(stored)
     except UnknownEventError:
-        pass
-    return described(mapper.record(stored))
+        return described(mapper.record(stored))
+    return _stored(stored, _masked(payload, secret), erased=erased)
 
 
 def _stored(stored: StoredRecord, payload: object, *, erased: bool) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from domain.event import Event
@@ -52,6 +52,8 @@ def _document(value: Any) -> bytes:
 
 
 @given(value=ANY_JSON)
+@example(value={"deep": nested(bounds.MAX_DEPTH - 1), "n": LARGEST})
+@example(value=[LARGEST] * bounds.MAX_VALUES)
 def test_a_document_is_refused_or_can_be_kept_and_is_read_back_as_it_was(value: Any) -> None:
     try:
         found = bounds.read(_document(value))
