@@ -14,12 +14,12 @@ from domain.runners.events import (
 )
 from domain.usage.events import Tally, UsageRecorded
 from domain.users.events import UserDeleted
+from eventlog.bounds import MAX_INTEGER
 from eventlog.envelope import Recorded
 from projections.projection import Projection
 from projections.table import Table
 
 DAY = 86400
-_LARGEST = 2**63 - 1
 COUNTS = ("requests", "errors", "prompt_tokens", "completion_tokens", "unknown")
 
 
@@ -149,7 +149,7 @@ class Usage(Projection):
 
 def _sum(*counts: int) -> int:
     """Return a sum that SQLite can hold: agents tell what they like, as often as they like."""
-    return min(sum(counts), _LARGEST)
+    return min(sum(counts), MAX_INTEGER)
 
 
 def by_day(since: float, until: float) -> Iterator[tuple[int, float]]:

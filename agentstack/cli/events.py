@@ -14,6 +14,7 @@ from rich.text import Text
 from agentstack.cli.folder import as_json, console, data_folder, open_reader
 from agentstack.replaying import parse_moment
 from domain.users.rules import normal_email
+from eventlog.bounds import MAX_INTEGER
 from eventlog.described import described
 from eventlog.envelope import Recorded
 from eventlog.filter import Filter
@@ -21,8 +22,6 @@ from eventlog.reader import EXPORT_BATCH, Reader
 from projections.views import Views, find_unreadable
 
 _POLL_SECONDS = 0.5
-_MOST = 2**63 - 1
-"""SQLite's largest integer."""
 
 
 @click.group()
@@ -37,7 +36,9 @@ def _filtered(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--since", help="Only from this time on, for example 2026-11-25T14:30 (UTC)."),
         click.option("--correlation", help="Only of this request or job."),
         click.option("--user", help="Only about or by this user: an id or an address."),
-        click.option("--after", default=0, type=click.IntRange(0, _MOST), help="Only positions after this one."),
+        click.option(
+            "--after", default=0, type=click.IntRange(0, MAX_INTEGER), help="Only positions after this one."
+        ),
         click.option("--type", "types", multiple=True, help="Only this type, such as runner.failed. Repeatable."),
         click.option("--prefix", help="Only streams that begin so, for example conversation:"),
         click.option("--stream", help="Only this stream, for example user:01h..."),
@@ -135,7 +136,7 @@ def tail(types: tuple[str, ...], lines: int, json_: bool) -> None:
 
 
 @events.command()
-@click.argument("position", type=click.IntRange(1, _MOST))
+@click.argument("position", type=click.IntRange(1, MAX_INTEGER))
 def show(position: int) -> None:
     """Show one event in full."""
     found = open_reader().events(Filter(after=position - 1, until=position))

@@ -119,7 +119,11 @@ class Deletion:
         False when the user is gone already.
         """
         versions: dict[str, int] = {}
-        claims = [self._accounts.email_stream(user.email)] if user.email else await self._claims(user.id)
+        claims = (
+            [self._accounts.email_stream(user.email)]
+            if user.email
+            else await self._claimed(EmailClaimed.TOPIC, user.id)
+        )
         for _ in range(_ATTEMPTS):
             ends: dict[str, Event] = {
                 **self._ends_of(user),
@@ -162,9 +166,9 @@ class Deletion:
             await self._ends.append(f"token:{token.id}", revoked, origin, owner=user.id)
         return bool(late or supervisors)
 
-    async def _claims(self, user_id: str) -> list[str]:
-        """Return the streams of the addresses that a user has claimed: for one whose address cannot be read."""
-        claims = await self._log.read(Filter(types=(EmailClaimed.TOPIC,), user=user_id), limit=-1)
+    async def _claimed(self, topic: str, user_id: str) -> list[str]:
+        """Return the streams of what a user has claimed by events of one type, whatever the read models know."""
+        claims = await self._log.read(Filter(types=(topic,), user=user_id), limit=-1)
         return [r.stream for r in claims if r.owner == user_id]
 
     def _ends_of(self, user: User) -> dict[str, Event]:
@@ -181,8 +185,8 @@ class Deletion:
 
         Homes are in the folder of each slug that the user has claimed, and of the one given, unless that is "".
         """
-        claims = await self._log.read(Filter(types=(SlugClaimed.TOPIC,), user=user_id))
-        slugs = {slug, *(r.stream.partition(":")[2] for r in claims if r.owner == user_id)} - {""}
+        claimed = await self._claimed(SlugClaimed.TOPIC, user_id)
+        slugs = {slug, *(stream.partition(":")[2] for stream in claimed)} - {""}
         left = ""
         for name in sorted(slugs):
             if problem := await trio.to_thread.run_sync(_removed, self._users / name):

@@ -11,8 +11,8 @@ from domain.errors import EngineFailed
 from domain.event import Event
 from eventlog.envelope import Origin, StreamAppend
 from eventlog.errors import StreamConflictError
-from eventlog.filter import Filter
 from eventlog.log import EventLog
+from supervisors.commands.stream_end import StreamEnds
 from supervisors.engines.protocol import Endpoint, Exit, RunnerSpec
 
 _DEATH_NOTICE_SECONDS = 2.0
@@ -80,8 +80,7 @@ class Run:
         try:
             recorded = await log.append(StreamAppend(stream, self.version, [event], self.owner), origin=by)
         except StreamConflictError:  # An adopted one: the read model had missed an event of it.
-            newest = await log.read(Filter(stream=stream, newest_first=True), limit=1)
-            self.version = newest[0].version if newest else 0
+            self.version = await StreamEnds(log).version(stream)
             recorded = await log.append(StreamAppend(stream, self.version, [event], self.owner), origin=by)
         self.version += 1
         return recorded[0].position
