@@ -281,6 +281,7 @@ def _recorded(stored: StoredRecord, event: Any, *, erased: bool, problem: str = 
         owner=stored.owner,
         erased=erased,
         problem=problem,
+        size=len(stored.state),
     )
 
 

@@ -75,6 +75,7 @@ class Recorded(Generic[E]):
 
     `owner` is whom it is about, "" for nobody. `erased` tells that what was private in it cannot be read any more:
     blanks stand in its place. `problem` says why the event, or a part of it, cannot be read; "" when all of it was.
+    `size` is how many bytes its payload takes in the log.
 
     Treat it as immutable: it is shared. It is not declared frozen because that triples the cost of making one.
     """
@@ -89,6 +90,7 @@ class Recorded(Generic[E]):
     owner: str = ""
     erased: bool = False
     problem: str = ""
+    size: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from eventlog.envelope import Origin, Recorded, StreamAppend
 from eventlog.errors import EventLogError
 from eventlog.filter import Filter
 from eventlog.folder import FolderLock, refuse_network_file_system
-from eventlog.reader import BATCH, Reader
+from eventlog.reader import BATCH, BATCH_BYTES, Reader
 from eventlog.schema import open_recorder
 from eventlog.subscription import Subscription
 from eventlog.writer import EncodedAppend, FailPoint, Request, Writer
@@ -30,6 +30,11 @@ TAIL_EVENTS = 5000
 """The newest events, whose hash chain is verified at every start."""
 RECENT = 4096
 """Events kept in memory for subscribers that are nearly up to date."""
+RECENT_BYTES = 32 << 20
+"""The most that these may take in the log."""
+
+_LARGE_TEXT = 100_000
+"""Characters that take a millisecond to encode, and encrypt, and decode again."""
 
 Listener = Callable[[Sequence[Recorded[Any]]], None]
 
@@ -60,7 +65,8 @@ class EventLog:
         self._mapper = mapper
         self._writer: Writer | None = None
         self._listeners: list[Listener] = []
-        self._recent: deque[Recorded[Any]] = deque(maxlen=RECENT)
+        self._recent: deque[Recorded[Any]] = deque()
+        self._recent_bytes = 0
         self._waiting: dict[str | None, trio.lowlevel.ParkingLot] = {}
         self.faults: Tally[str] = Tally()
         """How often a listener has raised, by its name."""
@@ -86,8 +92,14 @@ class EventLog:
         """
         if self._writer is None:
             raise EventLogError("the event log is not open")
+        encoded = (
+            # A text of some length is encoded where nobody waits for it.
+            await trio.to_thread.run_sync(self._all_encoded, appends)
+            if any(map(_is_large, appends))
+            else self._all_encoded(appends)
+        )
         request = Request(
-            tuple(self._encoded(append) for append in appends),
+            encoded,
             origin,
             ticket=trio.lowlevel.current_task(),
             asked_at=time.perf_counter(),
@@ -95,6 +107,9 @@ class EventLog:
         self._writer.submit(request)
         recorded: list[Recorded[Any]] = await trio.lowlevel.wait_task_rescheduled(_not_now)
         return recorded
+
+    def _all_encoded(self, appends: Sequence[StreamAppend]) -> tuple[EncodedAppend, ...]:
+        return tuple(map(self._encoded, appends))
 
     def _encoded(self, append: StreamAppend) -> EncodedAppend:
         encode, stream, owner = self._mapper.encode, append.stream, append.owner
@@ -107,17 +122,18 @@ class EventLog:
     def forget(self) -> None:
         """Drop the events that are kept in memory: someone's private parts in them are to be gone."""
         self._recent.clear()
+        self._recent_bytes = 0
 
     def subscribe(self, after: int, stream: str | None = None) -> Subscription:
         """Return the events after position `after`, of one stream or all: first the stored ones, then live."""
         return Subscription(self, after, stream)
 
-    async def read(self, wanted: Filter, limit: int = BATCH) -> list[Recorded[Any]]:
-        """Read events from disk, in a worker thread."""
-        return await trio.to_thread.run_sync(self.reader.events, wanted, limit)
+    async def read(self, wanted: Filter, limit: int = BATCH, most_bytes: int = BATCH_BYTES) -> list[Recorded[Any]]:
+        """Read events from disk, in a worker thread. Bounds as for `Reader.stored`."""
+        return await trio.to_thread.run_sync(self.reader.events, wanted, limit, most_bytes)
 
     async def read_stream(self, stream: str, after_version: int = 0) -> list[Recorded[Any]]:
-        """Read a whole stream, or what is later than `after_version`."""
+        """Read a whole stream, or what is later than `after_version`. It should be one with few events."""
         found = await self.read(Filter(stream=stream), limit=-1)
         return [r for r in found if r.version > after_version]
 
@@ -130,6 +146,12 @@ class EventLog:
         # From the right: who asks is nearly up to date.
         found = takewhile(lambda r: r.position > after, reversed(self._recent))
         return [r for r in found if stream is None or r.stream == stream][::-1]
+
+    def _remember(self, recorded: Sequence[Recorded[Any]]) -> None:
+        self._recent.extend(recorded)
+        self._recent_bytes += sum(r.size for r in recorded)
+        while len(self._recent) > RECENT or self._recent_bytes > RECENT_BYTES:
+            self._recent_bytes -= self._recent.popleft().size
 
     async def wait_past(self, position: int, stream: str | None = None) -> None:
         """Wait until a commit after `position` touches `stream` (or any stream)."""
@@ -203,13 +225,14 @@ class EventLog:
                     request.origin,
                     event,
                     r.owner,
+                    size=len(r.state),
                 )
                 for r, event in zip(request.records, events, strict=True)
             ]
             recorded += mine
             answers.append((request.ticket, outcome.Value(mine)))
         if recorded:
-            self._recent.extend(recorded)
+            self._remember(recorded)
             self.position = recorded[-1].position
             self._tell(recorded)
             for type_, count in Tally(r.type for r in recorded).items():
@@ -221,6 +244,14 @@ class EventLog:
         APPEND_SECONDS.observe(time.perf_counter() - group[0].asked_at)
         for task, answer in answers:
             trio.lowlevel.reschedule(task, answer)
+
+
+def _is_large(append: StreamAppend) -> bool:
+    return any(
+        isinstance(value, str) and len(value) > _LARGE_TEXT
+        for event in append.events
+        for value in event.__dict__.values()
+    )
 
 
 def _name_of(listener: Listener) -> str:

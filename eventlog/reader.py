@@ -2,7 +2,7 @@
 
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,8 +17,15 @@ from eventlog.filter import HIGHEST, Filter
 from eventlog.schema import COLUMNS, open_for_reading
 
 BATCH, EXPORT_BATCH = 5000, 500
+BATCH_BYTES = 16 << 20
+"""How much of the log is in memory at a time, unless a single event is larger."""
 _FEW = 10_000
 _SELECT = f"SELECT {COLUMNS} FROM stored_events "  # noqa: S608 - both are constants
+
+
+def is_last_batch(records: Sequence[Recorded[Any]]) -> bool:
+    """Tell whether a batch of the usual size was the last one that there is."""
+    return len(records) < BATCH and sum(r.size for r in records) < BATCH_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +82,15 @@ class Reader:
             ).fetchone()
         return Head(*row) if row else Head(0, chain.GENESIS, 0)
 
-    def events(self, wanted: Filter, limit: int = BATCH) -> list[Recorded[Any]]:
+    def events(self, wanted: Filter, limit: int = BATCH, most_bytes: int = BATCH_BYTES) -> list[Recorded[Any]]:
         """Return up to `limit` events in order. One that cannot be read is among them, and says so."""
-        return [self._mapper.record(r) for r in self.stored(wanted, limit)]
+        return [self._mapper.record(r) for r in self.stored(wanted, limit, most_bytes)]
 
-    def described(self, wanted: Filter, limit: int = BATCH) -> list[dict[str, Any]]:
-        """Return up to `limit` events in order, as tools show them."""
-        return [described(r) for r in self.events(wanted, limit)]
+    def page(self, wanted: Filter, limit: int, most_bytes: int) -> tuple[list[dict[str, Any]], bool]:
+        """Return up to `limit` events in order, as tools show them, and whether there are more."""
+        found = self.events(wanted, limit + 1, most_bytes)
+        more = len(found) > limit or sum(r.size for r in found) >= most_bytes
+        return [described(r) for r in found[:limit]], more
 
     def exported(
         self, records: Iterable[StoredRecord], is_marked: Callable[[int], bool]
@@ -93,11 +102,25 @@ class Reader:
         """
         return (exported(r, self._mapper, marked=is_marked(r.position)) for r in records)
 
-    def stored(self, wanted: Filter, limit: int = BATCH) -> list[StoredRecord]:
-        """Return up to `limit` events as they are stored."""
+    def stored(self, wanted: Filter, limit: int = BATCH, most_bytes: int = BATCH_BYTES) -> list[StoredRecord]:
+        """Return up to `limit` events as they are stored, all of them when it is below 0.
+
+        With a limit, fewer are returned once their payloads have `most_bytes` together: there are more for as long
+        as any are returned.
+        """
         query, parameters = self._placed(wanted).sql(limit)
+        found: list[StoredRecord] = []
+        size = 0
         with self._connection() as c:
-            return [StoredRecord._make(row) for row in c.execute(query, parameters)]
+            rows = c.execute(query, parameters)
+            for row in rows:
+                record = StoredRecord._make(row)
+                found.append(record)
+                size += len(record.state)
+                if size >= most_bytes and limit >= 0:
+                    rows.close()
+                    break
+        return found
 
     def position_at(self, at_us: int) -> int:
         """Return the position of the newest event before a moment, in microseconds; 0 when there is none."""

@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from eventlog.log import EventLog
 
 _BATCH = 500
+_BATCH_BYTES = 2 << 20
+"""Of the payloads of one batch: whoever follows may have to write them out at once."""
 
 
 class Subscription:
@@ -46,10 +48,22 @@ class Subscription:
             found = self._log.recent(self.position, self._stream)
             if found is None:
                 wanted = Filter(after=self.position, until=head, stream=self._stream)
-                found = await self._log.read(wanted, _BATCH)
-                self.position = found[-1].position if len(found) == _BATCH else head
+                found = await self._log.read(wanted, _BATCH, _BATCH_BYTES)
+                is_all = len(found) < _BATCH and sum(r.size for r in found) < _BATCH_BYTES
             else:
-                self.position = head
+                whole, found = found, _first_of(found)
+                is_all = len(found) == len(whole)
+            self.position = head if is_all else found[-1].position
             if found:
                 return found
         return []
+
+
+def _first_of(records: list[Recorded[Any]]) -> list[Recorded[Any]]:
+    """Return as many as make up one batch."""
+    size = 0
+    for number, record in enumerate(records, start=1):
+        size += record.size
+        if size >= _BATCH_BYTES:
+            return records[:number]
+    return records

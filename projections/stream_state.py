@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from typing import Any
 
-from domain.conversations.state import Conversation, evolve
+from domain.conversations.state import Conversation, Draft
 from domain.keys.events import KeyCleared, KeySet, KeyShared
 from eventlog.described import MASK, described
 from eventlog.envelope import Recorded
@@ -20,10 +20,13 @@ def state_after(records: Iterable[Recorded[Any]]) -> dict[str, Any]:
     """
     listed = list(records)
     if listed and listed[0].stream.startswith(_CONVERSATION):
-        conversation = Conversation()
+        draft = Draft(Conversation())
         for record in listed:
-            conversation = evolve(conversation, record.event, record.time)
-        return {**asdict(conversation), "messages": {m.id: asdict(m) for m in conversation.messages}}
+            draft.apply(record.event, record.time)
+        conversation = draft.state()
+        about = {**asdict(conversation), "messages": {m.id: asdict(m) for m in conversation.messages}}
+        del about["size"]  # Which follows from the messages.
+        return about
     state: dict[str, Any] = {}
     for record in listed:
         match record.event:

@@ -21,6 +21,10 @@ from domain.event import Event
 MAX_TITLE = 200
 AUTO_TITLE = 60
 MAX_CONTENT = 1_000_000
+MAX_SIZE = 8_000_000
+"""Characters in a conversation, more than any model reads: one that has so many takes no further message."""
+MAX_MESSAGES = 20_000
+"""Messages in one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,8 @@ class Conversation:
     deleted: bool = False
     messages: tuple[Message, ...] = ()
     turns: dict[str, Turn] = field(default_factory=dict)
+    size: int = 0
+    """Characters in all messages."""
 
     @property
     def running(self) -> Turn | None:
@@ -65,7 +71,7 @@ class Conversation:
 
     def message(self, message_id: str) -> Message:
         """Return one message. Raises NotFound."""
-        for message in self.messages:
+        for message in reversed(self.messages):  # It is mostly one of the last.
             if message.id == message_id:
                 return message
         raise NotFound("There is no such message in this conversation.")
@@ -77,53 +83,82 @@ class Conversation:
         return self.turns[turn_id]
 
 
-def _ended(state: Conversation, turn_id: str, status: str, *added: Message) -> Conversation:
-    turns = {**state.turns}
-    if turn_id in turns:  # Else its beginning could not be read.
-        turns[turn_id] = replace(turns[turn_id], status=status)
-    return replace(state, turns=turns, messages=(*state.messages, *(m for m in added if m.content)))
+class Draft:
+    """A conversation while events are folded into it: what one costs does not grow with how long it is."""
+
+    def __init__(self, state: Conversation) -> None:
+        self._begin(state)
+
+    def _begin(self, state: Conversation) -> None:
+        self._about = state
+        self._messages = list(state.messages)
+        self._turns = dict(state.turns)
+        self._size = state.size
+
+    def state(self) -> Conversation:
+        """Return the conversation as it is now."""
+        return replace(self._about, messages=tuple(self._messages), turns=dict(self._turns), size=self._size)
+
+    def apply(self, event: Event, at: float) -> None:
+        """Fold an event, which happened at `at` (unix seconds)."""
+        match event:
+            case ConversationStarted():
+                self._begin(
+                    Conversation(
+                        id=event.conversation_id,
+                        user_id=event.user_id,
+                        agent_id=event.agent_id,
+                        backend=event.backend,
+                        model=event.model,
+                        title=event.title,
+                    )
+                )
+            case ConversationRenamed():
+                self._about = replace(self._about, title=event.title)
+            case ConversationDeleted():
+                self._begin(replace(self._about, deleted=True, messages=(), turns={}, size=0))
+            case MessagePosted():
+                self._add(Message(event.message_id, event.role, event.content, at))
+            case MessagesDropped():
+                self._drop_after(event.after_message_id)
+            case TurnStarted():
+                self._turns[event.turn_id] = Turn(event.turn_id, event.user_message_id, event.model)
+            case TurnFinished():
+                self._end(event.turn_id, "cancelled" if event.finish_reason == "cancelled" else "finished")
+                self._add_said(event.message_id, "assistant", event.content, at, event.turn_id)
+            case TurnFailed():
+                self._end(event.turn_id, "failed")
+                self._add_said(event.message_id, "assistant", event.content, at, event.turn_id)
+                self._add_said(event.error_message_id, "error", event.error, at, event.turn_id)
+            case TurnInterrupted():
+                self._end(event.turn_id, "interrupted")
+                self._add_said(event.message_id, "assistant", event.content, at, event.turn_id)
+
+    def _add(self, message: Message) -> None:
+        self._messages.append(message)
+        self._size += len(message.content)
+
+    def _add_said(self, id_: str, role: MessageRole, content: str, at: float, turn_id: str) -> None:
+        if content:
+            self._add(Message(id_, role, content, at, turn_id))
+
+    def _end(self, turn_id: str, status: str) -> None:
+        if turn_id in self._turns:  # Else its beginning could not be read.
+            self._turns[turn_id] = replace(self._turns[turn_id], status=status)
+
+    def _drop_after(self, message_id: str) -> None:
+        # Of a conversation whose text was erased, the message may not be there.
+        kept = next((n for n in range(len(self._messages), 0, -1) if self._messages[n - 1].id == message_id), None)
+        if kept is not None:
+            self._size -= sum(len(m.content) for m in self._messages[kept:])
+            del self._messages[kept:]
 
 
 def evolve(state: Conversation, event: Event, at: float) -> Conversation:
     """Return the state after `event`, which happened at `at` (unix seconds)."""
-    match event:
-        case ConversationStarted():
-            return Conversation(
-                id=event.conversation_id,
-                user_id=event.user_id,
-                agent_id=event.agent_id,
-                backend=event.backend,
-                model=event.model,
-                title=event.title,
-            )
-        case ConversationRenamed():
-            return replace(state, title=event.title)
-        case ConversationDeleted():
-            return replace(state, deleted=True, messages=(), turns={})
-        case MessagePosted():
-            message = Message(event.message_id, event.role, event.content, at)
-            return replace(state, messages=(*state.messages, message))
-        case MessagesDropped():
-            # Of a conversation whose text was erased, the message may not be there.
-            ids = [m.id for m in state.messages]
-            kept = ids.index(event.after_message_id) + 1 if event.after_message_id in ids else len(ids)
-            return replace(state, messages=state.messages[:kept])
-        case TurnStarted():
-            turn = Turn(event.turn_id, event.user_message_id, event.model)
-            return replace(state, turns={**state.turns, turn.id: turn})
-        case TurnFinished():
-            status = "cancelled" if event.finish_reason == "cancelled" else "finished"
-            answer = Message(event.message_id, "assistant", event.content, at, event.turn_id)
-            return _ended(state, event.turn_id, status, answer)
-        case TurnFailed():
-            answer = Message(event.message_id, "assistant", event.content, at, event.turn_id)
-            error = Message(event.error_message_id, "error", event.error, at, event.turn_id)
-            return _ended(state, event.turn_id, "failed", answer, error)
-        case TurnInterrupted():
-            answer = Message(event.message_id, "assistant", event.content, at, event.turn_id)
-            return _ended(state, event.turn_id, "interrupted", answer)
-        case _:
-            return state
+    draft = Draft(state)
+    draft.apply(event, at)
+    return draft.state()
 
 
 def _present(state: Conversation) -> None:
@@ -152,6 +187,7 @@ def post(
         raise Invalid("The message is empty.", code="empty_message")
     if len(content) > MAX_CONTENT:
         raise Invalid(f"The message is too long: at most {MAX_CONTENT} characters.", code="long_message")
+    _refuse_full(state, len(content))
     events: list[Event] = [
         MessagePosted(conversation_id=state.id, message_id=message_id, role=role, content=content, extra=extra)
     ]
@@ -159,6 +195,14 @@ def post(
         title = " ".join(content.split())[:AUTO_TITLE]
         events.append(ConversationRenamed(conversation_id=state.id, title=title))
     return events
+
+
+def _refuse_full(state: Conversation, more: int = 0) -> None:
+    if state.size + more > MAX_SIZE or len(state.messages) >= MAX_MESSAGES:
+        raise Conflict(
+            "This conversation is as long as one may be. Begin a new one, or delete its last messages.",
+            code="conversation_full",
+        )
 
 
 def idle(state: Conversation) -> None:
@@ -193,6 +237,7 @@ def ask(state: Conversation, *, turn_id: str, message_id: str, content: str, mod
 def ask_again(state: Conversation, turn_id: str, *, new_turn_id: str) -> list[Event]:
     """Decide to drop the answer of `turn_id`, and all after it, and to ask the same question again."""
     old = state.turn(turn_id)
+    _refuse_full(state)
     return [
         *drop_after(state, old.user_message_id),
         TurnStarted(

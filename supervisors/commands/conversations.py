@@ -14,13 +14,18 @@ from projections.agents import Agent
 from projections.conversations import Summary
 from projections.views import Views
 
+_PER_MESSAGE = 400
+"""Bytes of memory of a message or a turn, its text aside."""
+
 
 class ConversationCommands:
     """Commands on conversations. `repository` holds their states, messages included."""
 
     def __init__(self, log: EventLog, views: Views) -> None:
         self._views = views
-        self.repository: Repository[Conversation] = Repository(log, "conversation", Conversation(), rules.evolve)
+        self.repository: Repository[Conversation] = Repository(
+            log, "conversation", Conversation(), rules.evolve, folding=rules.Draft, weigh=_weight
+        )
 
     async def load(self, conversation_id: str, user_id: str) -> Conversation:
         """Return a user's conversation with its messages. Raises NotFound, also for somebody else's."""
@@ -85,3 +90,8 @@ class ConversationCommands:
         await self.repository.execute(
             conversation_id, lambda c: rules.drop_after(c, message_id), origin, owner=user_id
         )
+
+
+def _weight(conversation: Conversation) -> int:
+    """Return roughly how many bytes of memory a conversation takes."""
+    return 2 * conversation.size + _PER_MESSAGE * (len(conversation.messages) + len(conversation.turns))

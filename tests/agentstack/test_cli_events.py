@@ -15,7 +15,7 @@ from agentstack.cli import cli
 from eventlog.envelope import Recorded
 from eventlog.filter import Filter
 from eventlog.log import open_log
-from eventlog.reader import BATCH, Head, Reader
+from eventlog.reader import BATCH, BATCH_BYTES, Head, Reader
 from tests.agentstack.test_cli import run_once, told
 from tests.eventlog.things import MAPPER, append
 from tests.harness.server import Server
@@ -44,9 +44,9 @@ class GrowingReader(Reader):
         self.grow()
         return found
 
-    def events(self, wanted: Filter, limit: int = BATCH) -> list[Recorded[Any]]:
+    def events(self, wanted: Filter, limit: int = BATCH, most_bytes: int = BATCH_BYTES) -> list[Recorded[Any]]:
         """Return what was there before."""
-        found = super().events(wanted, limit)
+        found = super().events(wanted, limit, most_bytes)
         self.grow()
         return found
 

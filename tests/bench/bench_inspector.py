@@ -19,7 +19,7 @@ from eventlog.codec import EventMapper
 from eventlog.envelope import StreamAppend
 from eventlog.filter import Filter
 from eventlog.log import FILE_NAME, EventLog, open_log
-from eventlog.reader import EXPORT_BATCH, Reader
+from eventlog.reader import BATCH_BYTES, EXPORT_BATCH, Reader
 from eventlog.vault import Vault
 from projections.views import Views
 from tests.bench.bench_router import PAUSE_SECONDS, QUIET, chat
@@ -71,7 +71,7 @@ def looks(reader: Reader) -> Iterator[tuple[str, float]]:
         "oldest first": Filter(),
     }
     for name, wanted in filters.items():
-        yield name, median([_seconds(lambda w=wanted: reader.described(w, 50)) for _ in range(LOOKS)])  # type: ignore[misc]
+        yield name, median([_seconds(lambda w=wanted: reader.page(w, 50, BATCH_BYTES)) for _ in range(LOOKS)])  # type: ignore[misc]
 
 
 def _seconds(work: Callable[[], object]) -> float:

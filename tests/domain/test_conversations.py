@@ -1,5 +1,7 @@
 """domain.conversations.state: single decisions."""
 
+import time
+
 import pytest
 
 from domain.conversations.events import (
@@ -16,7 +18,9 @@ from domain.conversations.events import (
 )
 from domain.conversations.state import (
     MAX_CONTENT,
+    MAX_SIZE,
     Conversation,
+    Draft,
     ask,
     ask_again,
     drop_after,
@@ -104,6 +108,57 @@ def test_a_message_of_the_most_characters_is_accepted_and_of_one_more_refused() 
     with pytest.raises(Invalid) as refused:
         post(_after(), message_id="m1", role="assistant", content="x" * (MAX_CONTENT + 1))
     assert refused.value.reason == "long_message"
+
+
+def test_a_conversation_takes_so_many_characters_and_no_more() -> None:
+    said = MessagePosted(conversation_id="c1", message_id="m", role="user", content="x" * MAX_CONTENT)
+    state = _after(*[said] * (MAX_SIZE // MAX_CONTENT))
+    assert state.size == MAX_SIZE
+    with pytest.raises(Conflict, match="Begin a new one") as refused:
+        post(state, message_id="m1", role="user", content="x")
+    assert refused.value.reason == "conversation_full"
+    with pytest.raises(Conflict):
+        ask(state, turn_id="t1", message_id="m1", content="x", model="demo")
+
+
+def test_a_conversation_takes_so_many_messages_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("domain.conversations.state.MAX_MESSAGES", 3)
+    said = [
+        MessagePosted(conversation_id="c1", message_id=f"m{n}", role="user", content=f"word {n}") for n in range(3)
+    ]
+    with pytest.raises(Conflict, match="as long as one may be"):
+        post(_after(*said), message_id="m4", role="user", content="x")
+    dropped = MessagesDropped(conversation_id="c1", after_message_id="m0", count=2)
+    state = _after(*said, dropped)
+    assert state.size == len("word 0")
+    assert post(state, message_id="m4", role="user", content="x")
+
+
+def test_what_an_event_costs_does_not_grow_with_the_conversation() -> None:
+    """Folding ten times as many events takes some ten times as long, and not a hundred times."""
+
+    def seconds(count: int) -> float:
+        events = [
+            event
+            for n in range(count)
+            for event in (
+                MessagePosted(conversation_id="c1", message_id=f"m{n}", role="user", content="x"),
+                TurnStarted(conversation_id="c1", turn_id=f"t{n}", user_message_id=f"m{n}", model="demo"),
+                MessagesDropped(conversation_id="c1", after_message_id=f"m{n}", count=0),
+                TurnFinished(
+                    conversation_id="c1", turn_id=f"t{n}", message_id=f"a{n}", content="x", finish_reason="stop"
+                ),
+            )
+        ]
+        draft, begun = Draft(_after()), time.process_time()
+        for event in events:
+            draft.apply(event, 1.0)
+        state = draft.state()
+        taken = time.process_time() - begun
+        assert (len(state.messages), len(state.turns), state.size) == (2 * count, count, 2 * count)
+        return taken
+
+    assert min(seconds(8000) for _ in range(3)) < 30 * min(seconds(800) for _ in range(3))
 
 
 def test_the_automatic_title_is_one_line_of_at_most_60_characters() -> None:

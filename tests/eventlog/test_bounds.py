@@ -5,6 +5,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from hypothesis import example, given
@@ -154,6 +155,21 @@ def test_no_document_is_read_more_than_once(piece: bytes, tail: bytes) -> None:
     with suppress(ValueError, UnkeepableError):
         bounds.read(odd)
     assert time.process_time() - begun < 30 * once
+
+
+@given(
+    pieces=st.lists(st.sampled_from([b'"', b"\\", b"[", b"{", b",", b"x", b'"x"', b'"\\""', b"]"]), max_size=60),
+    window=st.integers(1, 9),
+    enough=st.integers(0, 40),
+)
+def test_it_is_all_the_same_in_how_many_pieces_a_document_is_counted(
+    pieces: list[bytes], window: int, enough: int
+) -> None:
+    document = b"".join([*pieces, b"," * (enough + 1)])  # Else nothing need be counted.
+    *_, at_once = bounds.count(document, enough)
+    with patch.object(bounds, "_WINDOW", window):
+        *_, in_pieces = bounds.count(document, enough)
+    assert in_pieces == at_once
 
 
 def test_what_is_trimmed_is_within_the_bounds_and_the_rest_is_as_it_was() -> None:

@@ -404,3 +404,21 @@ async def test_a_number_that_cannot_be_stored_fails_only_its_own_request(tmp_pat
                 await trio.testing.wait_all_tasks_blocked()
         assert results == {"filler": True, "good": True, "bad": False}
         assert log.reader.verify() == log.position == 2
+
+
+async def test_a_long_text_is_encoded_while_others_go_on(tmp_path: Path) -> None:
+    turns = 0
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            await trio.lowlevel.checkpoint()
+            turns += 1
+
+    async with open_log(tmp_path, MAPPER) as log, trio.open_nursery() as nursery:
+        long = [Happened(n=n, text="x" * 200_000) for n in range(20)]
+        log.listen(lambda _: nursery.cancel_scope.cancel())
+        nursery.start_soon(other)
+        await log.append(StreamAppend("s", 0, long), origin=ORIGIN)
+        assert [r.event for r in await log.read(Filter())] == long
+    assert turns > 20

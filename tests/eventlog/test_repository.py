@@ -10,6 +10,7 @@ import trio.testing
 
 from eventlog.envelope import StreamAppend
 from eventlog.errors import StreamConflictError
+from eventlog.filter import Filter
 from eventlog.log import EventLog, open_log
 from eventlog.repository import Repository, Versioned
 from tests.eventlog.things import MAPPER, ORIGIN, Gate, Happened, append
@@ -150,16 +151,16 @@ async def test_a_load_never_misses_a_commit_that_comes_during_its_read(
     async with open_log(tmp_path, MAPPER) as log:
         await append(log, "thing:1", 0, 5)
         repository = _repository(log)
-        original = log.read_stream
+        original = log.read
         late = [6, 7]
 
-        async def read_stream(stream: str, after_version: int = 0) -> list[Any]:
-            found = await original(stream, after_version)
+        async def read(wanted: Filter) -> list[Any]:
+            found = await original(wanted)
             if late:
-                await append(log, stream, len(found), late.pop(0))
+                await append(log, "thing:1", len(found), late.pop(0))
             return found
 
-        monkeypatch.setattr(log, "read_stream", read_stream)
+        monkeypatch.setattr(log, "read", read)
         assert await repository.load("1") == Versioned((5, 6, 7), 3)
 
 
@@ -195,3 +196,38 @@ async def test_a_cancelled_command_lets_the_next_one_go_on(tmp_path: Path) -> No
                 nursery.start_soon(repository.execute, "1", _add_next, ORIGIN)
         assert await repository.load("1") == Versioned((0, 1), 2)
         assert not repository._locks
+
+
+async def test_the_cache_keeps_no_more_than_it_may_weigh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("eventlog.repository.KEPT_WEIGHT", 10)
+    async with open_log(tmp_path, MAPPER) as log:
+        nothing: State = ()
+        repository = Repository(log, "thing", nothing, _evolve, weigh=len)
+        for id_ in range(8):
+            await append(log, f"thing:{id_}", 0, *range(3))
+            await repository.load(str(id_))
+        assert list(repository._cache) == ["thing:5", "thing:6", "thing:7"]
+        await append(log, "thing:6", 3, 3)  # It grows while it is kept.
+        assert repository._weight == 10
+        await append(log, "thing:6", 4, 4)
+        assert (list(repository._cache), repository._weight) == (["thing:7", "thing:6"], 8)
+        await append(log, "thing:6", 5, *range(20))
+        assert (list(repository._cache), repository._weight) == (["thing:6"], 25), "one is always kept"
+        assert await repository.load("6") == Versioned((0, 1, 2, 3, 4, *range(20)), 25)
+
+
+async def test_a_long_stream_is_read_in_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with open_log(tmp_path, MAPPER) as log:
+        await append(log, "thing:1", 0, *range(50))
+        original, batches = log.read, list[int]()
+
+        async def read(wanted: Filter) -> list[Any]:
+            found = await original(wanted, most_bytes=100)
+            batches.append(len(found))
+            return found
+
+        monkeypatch.setattr(log, "read", read)
+        monkeypatch.setattr("eventlog.reader.BATCH_BYTES", 100)
+        assert await _repository(log).load("1") == Versioned(tuple(range(50)), 50)
+        assert len(batches) > 5
+        assert max(batches) < 20

@@ -7,9 +7,10 @@ import pytest
 import trio
 import trio.testing
 
+from eventlog.envelope import StreamAppend
 from eventlog.log import EventLog, open_log
 from eventlog.subscription import Subscription
-from tests.eventlog.things import MAPPER, ORIGIN, append, to
+from tests.eventlog.things import MAPPER, ORIGIN, Happened, append, to
 
 
 async def _take(subscription: Subscription, count: int) -> list[int]:
@@ -169,3 +170,39 @@ async def test_every_subscriber_sees_every_event_once_in_order_while_appends_go_
             nursery.cancel_scope.cancel()
         for after, stream, got in followers:
             assert got == [p for p in sorted(where) if p > after and stream in (None, where[p])], (after, stream)
+
+
+@pytest.mark.parametrize("restarted", [False, True], ids=["from memory", "from disk"])
+async def test_a_batch_holds_no_more_bytes_than_it_may_and_none_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, restarted: bool
+) -> None:
+    monkeypatch.setattr("eventlog.subscription._BATCH_BYTES", 5000)
+    events = [Happened(n=n, text="x" * (n % 7) * 500) for n in range(60)]
+    async with open_log(tmp_path, MAPPER) as log:
+        await log.append(StreamAppend("s", 0, events), origin=ORIGIN)
+        if not restarted:
+            await _check_batches(log)
+    if restarted:
+        async with open_log(tmp_path, MAPPER) as log:
+            await _check_batches(log)
+
+
+async def _check_batches(log: EventLog) -> None:
+    subscription, seen = log.subscribe(0), list[int]()
+    while found := await subscription.take():
+        assert sum(r.size for r in found[:-1]) < 5000
+        seen += [r.position for r in found]
+        assert subscription.position == found[-1].position
+    assert seen == list(range(1, 61))
+
+
+async def test_memory_holds_recent_events_by_their_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("eventlog.log.RECENT_BYTES", 10_000)
+    async with open_log(tmp_path, MAPPER) as log:
+        for n in range(30):
+            await log.append(StreamAppend("s", n, [Happened(n=n, text="x" * 1000)]), origin=ORIGIN)
+        assert log.recent(0) is None
+        assert 5 < len(log.recent(21) or []) <= 9
+        await log.append(StreamAppend("s", 30, [Happened(n=30, text="x" * 20_000)]), origin=ORIGIN)
+        assert log.recent(30) is None, "it does not fit, and is read from disk"
+        assert [r.event.n for r in await log.subscribe(28).take()] == [28, 29, 30]

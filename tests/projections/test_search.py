@@ -5,11 +5,14 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 
 import pytest
+import trio
+from hypothesis import given
+from hypothesis import strategies as st
 
 from domain.conversations.events import ConversationStarted, MessagePosted
 from domain.conversations.state import Conversation, evolve
 from domain.event import Event
-from projections.search import IDLE_SECONDS, Search
+from projections.search import BEGIN, END, IDLE_SECONDS, Search
 from projections.views import Views
 from tests.harness.clock import Clock
 from tests.projections.histories import record
@@ -126,3 +129,61 @@ async def test_what_a_user_does_is_found_and_only_that_is_read_again(searched: S
     assert await searched.find("ada", "more") == ["ada says more"]
     assert await searched.find("bob", "more") == []
     assert searched.read == ["c4", "c2"]
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "marked"),
+    [
+        ("Where does the heron nest?", "nest HERON", ["heron", "nest"]),
+        ("aaaa", "aa a", ["aa", "aa"]),
+        ("STRASSE und Straße", "straße", ["Straße"]),
+        ("İstanbul is far", "far", ["far"]),
+        ("我们去看苍鹭", "苍鹭 去", ["去", "苍鹭"]),
+        ("100% of a_b", "% _", ["%", "_"]),
+        ("x" * 5000 + " needle " + "y" * 5000, "needle", ["needle"]),
+        ("needle" + " straw" * 3000 + " thread", "thread needle", ["needle"]),
+    ],
+)
+async def test_an_excerpt_shows_the_words_in_their_place(text: str, words: str, marked: list[str]) -> None:
+    made = Searched()
+    made.start("ada", "c1", text)
+    with closing(made.search):
+        ((_, excerpt),) = [(h.message_id, h.excerpt) for h in await made.search.find("ada", words, 10)]
+    pieces = excerpt.split(BEGIN)
+    assert [piece.partition(END)[0] for piece in pieces[1:]] == marked
+    plain = excerpt.replace(BEGIN, "").replace(END, "").strip("…")
+    assert plain in text
+    assert len(plain) <= 170
+
+
+@given(st.lists(st.text("abAB é", max_size=12), max_size=6), st.text("abé ", min_size=1, max_size=5))
+def test_what_is_found_is_what_holds_every_word(texts: list[str], words: str) -> None:
+    made = Searched()
+    for number, text in enumerate(texts):
+        made.start("ada", f"c{number}", f"{number} {text}")
+
+    async def search() -> list[str]:
+        return await made.find("ada", words)
+
+    wanted = {
+        f"{n} {t}" for n, t in enumerate(texts) if all(w.lower() in f"{n} {t}".lower() for w in words.split())
+    }
+    assert set(trio.run(search)) == (wanted if words.split() else set())
+
+
+async def test_what_there_is_no_room_for_is_found_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("projections.search.KEPT_BYTES_EACH", 2000)
+    monkeypatch.setattr("projections.search.KEPT_BYTES", 3000)
+    made = Searched()
+    for number in range(10):
+        made.start("ada", f"c{number}", f"ada {number} " + "x" * 300)
+        made.start("bob", f"d{number}", f"bob {number} " + "x" * 300)
+    with closing(made.search):
+        for _ in range(3):
+            for user in ("ada", "bob"):
+                assert len(await made.find(user, f"{user} xxx")) == 10
+                assert sum(index.size for index in made.search._indexes.values()) <= 3000
+                index = made.search._indexes[user]
+                assert index.size == sum(index.sizes.values()) <= 2000
+        made.post("ada", "c3", "ada says more")
+        assert await made.find("ada", "more") == ["ada says more"]

@@ -24,6 +24,8 @@ blueprint = Blueprint("events", __name__, url_prefix="/api/admin/events")
 tag_blueprint(blueprint, ["inspector"])
 
 _MOST_RELATED = 200
+_PAGE_BYTES = 2 << 20
+"""Of the payloads on one page of events."""
 _DAY = 86400
 _MOST_BUCKETS = 500
 
@@ -108,9 +110,10 @@ async def events() -> Response:
         raise Invalid("`order` must be `newest` or `oldest`.", code="bad_query")
     most = limit()
     reader = services().log.reader
-    found = await trio.to_thread.run_sync(reader.described, wanted(newest_first=order == "newest"), most + 1)
-    listed = [with_email(services(), one) for one in found[:most]]
-    return jsonify({"events": listed, "head": services().log.position, "more": len(found) > most})
+    chosen = wanted(newest_first=order == "newest")
+    found, more = await trio.to_thread.run_sync(reader.page, chosen, most, _PAGE_BYTES)
+    listed = [with_email(services(), one) for one in found]
+    return jsonify({"events": listed, "head": services().log.position, "more": more})
 
 
 @blueprint.get("/types")
@@ -132,8 +135,9 @@ async def event(position: int) -> Response:
         raise NotFound(f"There is no event at position {position}.")
     commit = await trio.to_thread.run_sync(log.reader.commit_of, position)
     correlation = found[0].origin.correlation
-    related = await log.read(Filter(correlation=correlation), _MOST_RELATED) if correlation else found
-    effects = await log.read(Filter(after=position, correlation=correlation, causation=position), _MOST_RELATED)
+    most = (_MOST_RELATED, _PAGE_BYTES)
+    related = await log.read(Filter(correlation=correlation), *most) if correlation else found
+    effects = await log.read(Filter(after=position, correlation=correlation, causation=position), *most)
     about = None
     if commit:
         about = {
