@@ -1,12 +1,18 @@
 """Structured logs, on standard error: for people in a terminal, as JSON elsewhere."""
 
 import logging
+import math
 import sys
 from typing import Any
 
 import orjson
 import structlog
 
+MOST_CHARACTERS = 4000
+"""Of one text in a log line, a traceback aside: much of what is logged comes from elsewhere."""
+_REPEATED_SECONDS = 60.0
+_REPEATING = ("trio.serve_listeners", "web.connection")
+"""Loggers that say the same again and again for as long as it lasts, or as a stranger likes."""
 _QUIET = ("httpx", "httpcore", "httpcore2", "hypercorn.error", "urllib3")
 
 
@@ -17,6 +23,7 @@ def configure_logging(level: str, form: str) -> None:
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.stdlib.ExtraAdder(),
+        _cut,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     last: list[Any]
@@ -48,6 +55,31 @@ def configure_logging(level: str, form: str) -> None:
     root.setLevel(level.upper())
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
+    for name in _REPEATING:
+        logging.getLogger(name).addFilter(_SELDOM)
+
+
+class _Seldom(logging.Filter):
+    """Lets one record a minute pass."""
+
+    _last = -math.inf
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Tell whether to log a record."""
+        passes = record.created - self._last >= _REPEATED_SECONDS
+        self._last = record.created if passes else self._last
+        return passes
+
+
+_SELDOM = _Seldom()
+
+
+def _cut(_: Any, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Cut texts that are too long for a log."""
+    for name, value in event.items():
+        if isinstance(value, str) and len(value) > MOST_CHARACTERS:
+            event[name] = f"{value[:MOST_CHARACTERS]}… ({len(value)} characters)"
+    return event
 
 
 def _dumps(value: object, **_: Any) -> str:

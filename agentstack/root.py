@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-import httpx
 import structlog
 import trio
 from prometheus_client import REGISTRY
@@ -21,9 +20,11 @@ from prometheus_client import REGISTRY
 from agentstack.backups.schedule import keep_backups
 from agentstack.checkpoints import signer
 from agentstack.declaration import backends_path, load_backends
+from agentstack.descriptors import client_connections
 from agentstack.engines import callback_urls, make_engines
 from agentstack.settings import Settings, kept_secret
 from agentstack.vaults import open_own_vault
+from agentstack.web_settings import web_settings
 from domain.catalogue import EVENT_TYPES
 from domain.errors import Conflict
 from domain.sessions.events import SessionOpened, SessionRevoked
@@ -50,6 +51,7 @@ from supervisors.disk import Disk
 from supervisors.engines.docker.engine import DockerEngine
 from supervisors.engines.docker.prepull import Prepull
 from supervisors.homes.home import Homes
+from supervisors.quota import Quota
 from supervisors.runners.gate import StartGate
 from supervisors.runners.house import House
 from supervisors.runners.identity import RunnerMaker
@@ -58,13 +60,15 @@ from supervisors.runners.room import Room
 from supervisors.signals import Signals
 from supervisors.turns.turns import Turns
 from supervisors.usage import UsageMeter
+from supervisors.wire.client import make_client
+from supervisors.wire.transit import Transit
 from web.app import make_app
 from web.asgi import Front
 from web.auth.guard import Guard
 from web.openai.proxy import OpenAISurface
 from web.operations.metrics import StackCollector
 from web.server import serve_http
-from web.services import COMMITS, SHUTDOWN, Lifecycle, Services, WebSettings
+from web.services import COMMITS, SHUTDOWN, Lifecycle, Services
 
 GIL_SWITCH_SECONDS = 0.0005
 """The writer thread gets its turn ten times sooner than by default, which halves the latency of an append."""
@@ -96,7 +100,8 @@ class Stack:
 
     def front(self) -> Front:
         """Return the ASGI application."""
-        return Front(make_app(self.services, self.guard), self.openai)
+        services = self.services
+        return Front(make_app(services, self.guard), self.openai, services.settings, services.transit)
 
     async def close_down(self) -> None:
         """End what runs, gracefully: event streams at once, turns after their grace, proxied streams then."""
@@ -124,15 +129,14 @@ async def open_stack(settings: Settings, *, read_only: bool = False) -> AsyncIte
     backends = load_backends(settings)
     instance_secret = kept_secret(folder, "instance").encode()
     engines = make_engines(settings, instance_secret)
-    jwt_secret = settings.jwt_secret or kept_secret(folder, "jwt")
+    shown = web_settings(settings, folder, read_only=read_only)
     signals = Signals()
-    limits = httpx.Limits(max_connections=None, max_keepalive_connections=50)
     vault = await trio.to_thread.run_sync(open_own_vault, settings, folder)
     async with (
         _closing(vault),
         _open_log(folder, EventMapper(EVENT_TYPES, vault), read_only=read_only) as log,
         _open_agreed(vault, log, folder, read_only=read_only) as views,
-        httpx.AsyncClient(trust_env=False, follow_redirects=False, limits=limits) as client,
+        make_client() as client,
         trio.open_nursery() as nursery,
     ):
         log.listen(partial(_wake_watchers, signals))
@@ -165,7 +169,9 @@ async def open_stack(settings: Settings, *, read_only: bool = False) -> AsyncIte
         pool = RunnerPool(house, nursery)
         usage = UsageMeter(log, views)
         admission = Admission(usage, per_minute=settings.requests_per_minute, at_once=settings.answers_at_once)
-        turns = Turns(pool, conversations, nursery, admission=admission, usage=usage)
+        transit = Transit(settings.transit_mib << 20, settings.transit_mib_per_user << 20)
+        quota = Quota(mib_per_minute=settings.text_mib_per_minute, posts_per_minute=settings.agent_posts_per_minute)
+        turns = Turns(pool, conversations, nursery, admission=admission, transit=transit, quota=quota, usage=usage)
         accounts = Accounts(log, views, vault, instance_secret, session_seconds=settings.jwt_ttl_seconds)
         broadcasts = Broadcasts(signals.notify)
         deletion = Deletion(
@@ -179,31 +185,16 @@ async def open_stack(settings: Settings, *, read_only: bool = False) -> AsyncIte
             usage=usage,
             users=folder / "users",
         )
-        web_settings = WebSettings(
-            jwt_secret=jwt_secret,
-            jwt_seconds=settings.jwt_ttl_seconds,
-            cookie_name=settings.cookie_name,
-            cookie_secure=settings.cookie_secure,
-            allow_signup=settings.allow_signup,
-            invite_code=settings.invite_code,
-            operator_key=kept_secret(folder, "operator"),
-            sign_ins_per_address=settings.sign_ins_per_address,
-            sign_ins_per_account=settings.sign_ins_per_account,
-            trusted_proxies=settings.trusted_proxies,
-            cors_origins=frozenset(settings.cors_origins),
-            private_upstreams=settings.private_upstreams,
-            read_only=read_only,
-            max_agents=settings.max_agents_per_backend,
-            max_body=settings.max_body_mib * 1024 * 1024,
-        )
         services = Services(
-            settings=web_settings,
+            settings=shown,
             log=log,
             views=views,
             backends=backends,
             pool=pool,
             turns=turns,
             admission=admission,
+            transit=transit,
+            quota=quota,
             usage=usage,
             accounts=accounts,
             tokens=Tokens(log, views),
@@ -221,7 +212,7 @@ async def open_stack(settings: Settings, *, read_only: bool = False) -> AsyncIte
             lifecycle=Lifecycle(),
             prepull=prepull.status,
         )
-        guard = Guard(web_settings, views, usage, deletion.leaving)
+        guard = Guard(shown, views, usage, deletion.leaving)
         if read_only:
             pool.refuse(str(ReadOnlyError()).capitalize() + ".", code="read_only")
         stack = Stack(settings, services, vault, guard, OpenAISurface(services, guard), prepull)
@@ -340,6 +331,7 @@ async def _serve_stack(stack: Stack, signals: AsyncIterator[int], *, read_only: 
                 host=stack.settings.router_bind_host,
                 port=stack.settings.router_port,
                 graceful_seconds=stack.settings.shutdown_grace_seconds + _CUT_SECONDS,
+                connections=client_connections(stack.settings),
                 shutdown=stop.wait,
             )
         )

@@ -140,6 +140,16 @@ class Settings(BaseSettings):
     answers_at_once: Seconds = Field(
         64, description="How many answers a user may have written at a time; 0: any number."
     )
+    connections_per_address: Seconds = Field(
+        512, description="How many connections one address may have open, trusted proxies aside; 0: any number."
+    )
+    streams_per_user: Seconds = Field(64, description="How many event streams a user may have open; 0: any number.")
+    agent_posts_per_minute: Seconds = Field(
+        600, description="How many messages an agent may post by itself in a minute; 0: any number."
+    )
+    text_mib_per_minute: Seconds = Field(
+        16, description="How much text a user, agents included, may have kept in a minute, in MiB; 0: any amount."
+    )
     max_runners: Seconds = Field(
         0, description="How many runners there may be altogether; the others queue. 0: any number."
     )
@@ -181,7 +191,15 @@ class Settings(BaseSettings):
     max_parallel_starts: Annotated[int, Field(ge=1)] = Field(
         16, description="How many runners may start side by side; the others queue."
     )
-    max_body_mib: Annotated[int, Field(ge=1, le=1024)] = Field(32, description="Largest request body, in MiB.")
+    max_body_mib: Annotated[int, Field(ge=1, le=1024)] = Field(
+        32, description="Largest body of a request under /v1, in MiB; of JSON, 12 at the most."
+    )
+    transit_mib: Annotated[int, Field(ge=16)] = Field(
+        256, description="Memory for requests and answers that are under way, in MiB, all users together."
+    )
+    transit_mib_per_user: Annotated[int, Field(ge=1)] = Field(
+        64, description="How much of that one user may take, in MiB."
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="How much is logged.")
     log_format: Literal["auto", "console", "json"] = Field(
         "auto", description="Log lines for people or machines; auto: for people in a terminal."

@@ -64,6 +64,12 @@ class TooLarge(DomainError):
     code = "too_large"
 
 
+class Unsupported(DomainError):
+    """The body is encoded in a way that is not known here."""
+
+    code = "unsupported"
+
+
 class TooMany(DomainError):
     """Somebody asks for more than they may have, or too often. The field `retry_after` tells when to come again."""
 

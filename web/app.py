@@ -21,11 +21,11 @@ from web.admin.tokens import blueprint as admin_tokens
 from web.admin.usage import blueprint as admin_usage
 from web.admin.users import blueprint as admin
 from web.agents.routes import blueprint as agents
-from web.asgi import KeepAliveConnection
+from web.asgi import BoundedRequest, KeepAliveConnection
 from web.auth.guard import SAFE_METHODS, Guard
 from web.auth.routes import blueprint as auth
 from web.auth.throttle import SignInThrottle
-from web.bodies import BoundedJSON
+from web.bodies import BoundedJSON, look_through_large_body
 from web.callback.routes import blueprint as callback
 from web.context import admin_origin, anonymous_origin, caller, client_site, throttle
 from web.conversations.export import blueprint as export
@@ -34,11 +34,16 @@ from web.inspector.events import blueprint as events
 from web.inspector.health import blueprint as health
 from web.inspector.streams import blueprint as streams
 from web.keys.routes import blueprint as keys
+from web.limits import MAX_STRANGERS_BYTES
 from web.operations.routes import blueprint as operations
 from web.problems import Problem, handle_errors
 from web.runners.routes import blueprint as runners
 from web.search.routes import blueprint as search
+from web.seats import Desks, StreamSeats
 from web.services import Services
+
+_LONG_ANSWERS_AT_ONCE = 4
+"""For each user."""
 
 
 class ContractProvider(OpenAPIProvider):
@@ -70,6 +75,7 @@ def make_app(services: Services, guard: Guard, metrics: CollectorRegistry = REGI
     """Return the application that serves everything but /v1."""
     app = QuartTrio("web", static_folder=None)
     app.asgi_http_class = KeepAliveConnection
+    app.request_class = BoundedRequest
     # Streams are as long as they are; what must not take long has its own deadline.
     app.config.update(
         RESPONSE_TIMEOUT=None,
@@ -78,6 +84,8 @@ def make_app(services: Services, guard: Guard, metrics: CollectorRegistry = REGI
         SERVICES=services,
         GUARD=guard,
         METRICS=metrics,
+        DESKS=Desks(_LONG_ANSWERS_AT_ONCE),
+        STREAMS=StreamSeats(services.settings.streams_per_user),
         THROTTLE=SignInThrottle(
             per_address=services.settings.sign_ins_per_address,
             per_account=services.settings.sign_ins_per_account,
@@ -117,6 +125,8 @@ def make_app(services: Services, guard: Guard, metrics: CollectorRegistry = REGI
             anonymous_origin()
             if request.endpoint != "auth.logout":
                 throttle().check_address(client_site())
+        if request.content_length is None or request.content_length > MAX_STRANGERS_BYTES:
+            await look_through_large_body()
 
     @app.after_request
     async def add_security_headers(response: Response) -> Response:

@@ -4,6 +4,7 @@ import re
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import ExitStack
 from typing import Any
 
 import structlog
@@ -11,28 +12,42 @@ import trio
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable
 from quart import Request
 from quart_trio.asgi import TrioASGIHTTPConnection
+from quart_trio.wrappers import TrioRequest
 
-from web.context import CORRELATION
+from domain.errors import DomainError
+from supervisors.wire.transit import Hold, Transit
+from web import limits
+from web.auth.address import client_address, site
+from web.context import CORRELATION, ENDINGS
 from web.openai.errors import error_body
 from web.operations.metrics import REQUEST_SECONDS, REQUESTS
-from web.problems import problem_body
+from web.problems import problem_body, status_of
+from web.services import WebSettings
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 Application = Callable[[Any, Any, Any], Awaitable[None]]
 
-MAX_HEADER_BYTES = 16 * 1024
-MAX_STRANGERS_BYTES = 64 * 1024
-"""Of a request to sign in or up."""
+LOGGED_CHARACTERS = 200
+"""Of a path in the log."""
 _SMALL_BODY, _REST_SECONDS = 64 * 1024, 2.0
 _GOOD_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
+_BAD_HEAD = "bad_head"
 _PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 """What may become a label of a metric: anything else a client could make up without end."""
 
 _logger = structlog.get_logger("access")
+
+
+class BoundedRequest(TrioRequest):
+    """Quart's request, with a bound for its body that depends on where it goes."""
+
+    def __init__(self, method: str, scheme: str, path: str, *args: Any, **options: Any) -> None:
+        options["max_content_length"] = limits.body_limit(path, options["max_content_length"])
+        super().__init__(method, scheme, path, *args, **options)
 
 
 class KeepAliveConnection(TrioASGIHTTPConnection):
@@ -71,6 +86,7 @@ class _Body:
         length = int(headers.get(b"content-length", 0))
         self.taken = not 0 < length <= _SMALL_BODY
         self._end = trio.Event()
+        self.refusal: DomainError | None = None
 
     async def receive(self) -> dict[str, Any]:
         message = await self._receive()
@@ -78,6 +94,23 @@ class _Body:
             self.taken = True
             self._end.set()
         return message
+
+    def held(self, hold: Hold) -> Receive:
+        """Return what receives the body and counts its memory. Where there is none left, the client seems gone.
+
+        `refusal` then says what it has to be told.
+        """
+
+        async def receive() -> dict[str, Any]:
+            message = await self.receive()
+            try:
+                hold.grow(len(message.get("body", b"")))
+            except DomainError as error:
+                self.refusal = error
+                return {"type": "http.disconnect"}
+            return message
+
+        return receive
 
     async def take_rest(self, *, reads: bool) -> None:
         """Take what is small before an answer that did not wait for it, so that the connection can be used again.
@@ -91,11 +124,13 @@ class _Body:
 
 
 class Front:
-    """Routes /v1 to the proxy and all else to Quart."""
+    """Routes /v1 to the proxy, which counts what its requests take by itself, and all else to Quart."""
 
-    def __init__(self, quart: Application, openai: Application) -> None:
+    def __init__(self, quart: Application, openai: Application, settings: WebSettings, transit: Transit) -> None:
         self._quart = quart
         self._openai = openai
+        self._settings = settings
+        self._transit = transit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one ASGI connection."""
@@ -123,12 +158,14 @@ class Front:
 
         with structlog.contextvars.bound_contextvars(correlation=correlation):
             try:
-                refusal = _refusal(scope, headers)
+                refusal = _refusal(scope, headers, is_openai, self._settings.max_body)
                 if refusal:
                     body.taken = True  # Or never: this connection is closed.
                     await _refuse(observed, is_openai, *refusal)
+                elif is_openai:
+                    await self._openai(scope, body.receive, observed)
                 else:
-                    await (self._openai if is_openai else self._quart)(scope, body.receive, observed)
+                    await self._ask_quart(scope, body, observed)
             finally:
                 seconds = time.perf_counter() - started
                 method = scope["method"] if scope["method"] in _METHODS else "other"
@@ -139,10 +176,22 @@ class Front:
                 log(
                     "request",
                     method=scope["method"],
-                    path=scope["path"],
+                    path=scope["path"][:LOGGED_CHARACTERS],
                     status=status or 499,
                     ms=round(seconds * 1000, 1),
                 )
+
+    async def _ask_quart(self, scope: Scope, body: _Body, send: Send) -> None:
+        forwarded_for = ",".join(v.decode("latin-1") for n, v in scope["headers"] if n == b"x-forwarded-for")
+        peer = (scope.get("client") or [""])[0]
+        whose = site(client_address(peer, forwarded_for, self._settings.trusted_proxies))
+        with ExitStack() as endings, self._transit.hold(whose) as hold:
+            scope[ENDINGS] = endings
+            await self._quart(scope, body.held(hold), send)
+        if body.refusal:
+            body.taken = True
+            error = body.refusal
+            await _refuse(send, False, status_of(error), error.message, error.reason)
 
 
 def _request_id(scope: Scope) -> str:
@@ -154,25 +203,34 @@ def _request_id(scope: Scope) -> str:
     return uuid.uuid4().hex
 
 
-def _refusal(scope: Scope, headers: Mapping[bytes, bytes]) -> tuple[int, str] | None:
-    """Return why a request's head is not acceptable: too long, or two different ideas of where its body ends."""
+def _refusal(
+    scope: Scope, headers: Mapping[bytes, bytes], is_openai: bool, most: int
+) -> tuple[int, str, str] | None:
+    """Return why a request's head is not acceptable: status, words and code."""
     path = scope["path"]
     if not path.startswith("/"):
-        return 400, "The request's target must be a path."
-    if sum(len(name) + len(value) for name, value in scope["headers"]) > MAX_HEADER_BYTES:
-        return 431, f"The headers are larger than {MAX_HEADER_BYTES // 1024} KiB together."
+        return 400, "The request's target must be a path.", _BAD_HEAD
+    target = len(scope.get("raw_path") or path) + len(scope.get("query_string", b""))
+    if target > limits.MAX_TARGET_BYTES:
+        return 414, f"The path and query are longer than {limits.told(limits.MAX_TARGET_BYTES)}.", _BAD_HEAD
+    if target + sum(len(name) + len(value) for name, value in scope["headers"]) > limits.MAX_HEAD_BYTES:
+        return 431, f"The headers are larger than {limits.told(limits.MAX_HEAD_BYTES)} together.", _BAD_HEAD
     if b"content-length" in headers and b"transfer-encoding" in headers:
-        return 400, "Send Content-Length or Transfer-Encoding, not both."
-    if path.startswith("/auth/"):  # Anybody may send those.
-        if b"transfer-encoding" in headers:
-            return 411, "Send the body with a Content-Length."
-        if int(headers.get(b"content-length", 0)) > MAX_STRANGERS_BYTES:
-            return 413, f"The body is larger than {MAX_STRANGERS_BYTES // 1024} KiB, which is the limit here."
+        return 400, "Send Content-Length or Transfer-Encoding, not both.", _BAD_HEAD
+    if path.startswith("/auth/") and b"transfer-encoding" in headers:  # Anybody may send those.
+        return 411, "Send the body with a Content-Length.", _BAD_HEAD
+    if is_openai:
+        return None
+    if headers.get(b"content-encoding", b"identity").strip().lower() not in {b"", b"identity"}:
+        return 415, "Send the body as it is, without a Content-Encoding.", "unsupported_encoding"
+    limit = limits.body_limit(path, most)
+    if int(headers.get(b"content-length", 0)) > limit:
+        return 413, f"The body is larger than {limits.told(limit)}, which is the limit here.", "too_large"
     return None
 
 
-async def _refuse(send: Send, is_openai: bool, status: int, text: str) -> None:
-    body = error_body(text, status=status) if is_openai else problem_body(status, text, "bad_head")
+async def _refuse(send: Send, is_openai: bool, status: int, text: str, code: str) -> None:
+    body = error_body(text, status=status) if is_openai else problem_body(status, text, code)
     kind = b"application/json" if is_openai else b"application/problem+json"
     headers = [(b"content-type", kind), (b"connection", b"close")]
     await send({"type": "http.response.start", "status": status, "headers": headers})

@@ -1,12 +1,26 @@
 """JSON bodies, as every route under /api and /auth reads them."""
 
 from json import JSONDecodeError
-from typing import Any
+from typing import Any, cast
 
+import trio
+from quart import g, request
 from quart.json.provider import DefaultJSONProvider
 
 from domain.errors import Unprocessable
 from eventlog import bounds
+
+_LARGE = 256 * 1024
+
+
+async def look_through_large_body() -> None:
+    """Count what is in a large JSON body of this request, while others go on. Raises UnkeepableError."""
+    if request.is_json:
+        data = cast(bytes, await request.get_data())
+        if len(data) > _LARGE:
+            for _ in bounds.counted(data):
+                await trio.lowlevel.checkpoint()
+            g.is_counted = True
 
 
 class BoundedJSON(DefaultJSONProvider):
@@ -17,7 +31,7 @@ class BoundedJSON(DefaultJSONProvider):
     def loads(self, s: str | bytes, **_: Any) -> Any:
         """Return the value of a document. Raises Unprocessable, or UnkeepableError beyond the bounds."""
         try:
-            return bounds.read(s.encode() if isinstance(s, str) else s)
+            return bounds.read(s.encode() if isinstance(s, str) else s, is_counted=g.get("is_counted", False))
         except UnicodeError:
             raise Unprocessable("The body is not text in UTF-8.", code="malformed") from None
         except JSONDecodeError as error:

@@ -1,20 +1,26 @@
 """What a handler needs to know of its request."""
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
 from typing import cast
 
+import trio
 from quart import current_app, g, request
 
 from domain.errors import Forbidden
 from eventlog.envelope import Origin
+from supervisors.wire.transit import Hold
 from web.auth.address import client_address, site
 from web.auth.guard import Caller, Guard, refuse_foreign_origin
 from web.auth.throttle import SignInThrottle
+from web.seats import Desks, StreamSeats
 from web.services import Services
 
 CORRELATION = "agentstack.correlation"
 """Key of the ASGI scope under which a request's id is kept."""
+ENDINGS = "agentstack.endings"
+"""Key of the ASGI scope under which an ExitStack is kept that is closed at the end of the exchange."""
 
 
 def services() -> Services:
@@ -49,6 +55,27 @@ def person() -> Caller:
 def still_good() -> Callable[[], bool]:
     """Return what tells, later, whether the caller of this request would still be let in."""
     return partial(_guard().is_good, caller())
+
+
+def take_stream_seat() -> tuple[trio.Lock, Hold]:
+    """Count one event stream of the caller until the exchange ends. Raises TooMany.
+
+    Return the lock that the streams of one user share, and what counts the memory that this one takes.
+    """
+    seats = cast(StreamSeats, current_app.config["STREAMS"])
+    user_id = caller().user.id
+    seats.take(user_id)
+    _endings().callback(seats.leave, user_id)
+    return seats.lock(user_id), _endings().enter_context(services().transit.hold(user_id))
+
+
+async def take_desk() -> None:
+    """Wait until the caller may read something that may be long, which is over when the exchange ends."""
+    _endings().callback(await cast(Desks, current_app.config["DESKS"]).take(caller().user.id))
+
+
+def _endings() -> ExitStack:
+    return cast(dict[str, ExitStack], request.scope)[ENDINGS]
 
 
 def throttle() -> SignInThrottle:

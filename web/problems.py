@@ -25,6 +25,7 @@ from domain.errors import (
     Unauthenticated,
     Unavailable,
     Unprocessable,
+    Unsupported,
 )
 from eventlog.errors import (
     AppendFailedError,
@@ -42,6 +43,7 @@ STATUS: Mapping[type[DomainError], int] = {
     NotFound: 404,
     Conflict: 409,
     TooLarge: 413,
+    Unsupported: 415,
     Unprocessable: 422,
     TooMany: 429,
     EngineFailed: 502,
@@ -50,6 +52,7 @@ STATUS: Mapping[type[DomainError], int] = {
 }
 LOG_REFUSED = "The event log could not be written, so nothing was changed. Is the disk full? Try again."
 _NO_OBJECT = "The body must be a JSON object, sent with `Content-Type: application/json`."
+_MOST_COMPLAINTS = 10
 _HIDDEN_FIELDS = frozenset({"log_tail"})
 
 _logger = structlog.get_logger("web")
@@ -82,7 +85,9 @@ def problem_body(status: int, detail: str, code: str, **fields: Any) -> bytes:
 def listed(error: ValidationError) -> str:
     """Return pydantic's complaints as one sentence."""
     found = error.errors(include_url=False, include_input=False, include_context=False)
-    return "; ".join(f"{'.'.join(map(str, e['loc'])) or 'body'}: {e['msg']}" for e in found)
+    told = [f"{'.'.join(map(str, e['loc'])) or 'body'}: {e['msg']}" for e in found[:_MOST_COMPLAINTS]]
+    more = len(found) - len(told)
+    return "; ".join(told) + (f"; and {more} more" if more else "")
 
 
 def status_of(error: DomainError) -> int:

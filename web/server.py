@@ -9,15 +9,23 @@ import hypercorn.protocol
 import hypercorn.trio.run
 import trio
 from hypercorn.config import Config
-from hypercorn.events import Closed, Event, RawData
+from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.trio import serve
 from hypercorn.trio.tcp_server import TCPServer
+
+from supervisors.wire.reading import CHUNKS_IN_A_ROW
+from web.connections import Connections
 
 STALL_SECONDS = 30.0
 """How long one write may wait for the client to read."""
 SHUTDOWN_STALL_SECONDS = 1.0
 """The same once the server is shutting down."""
+_FULL = (
+    b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain\r\nretry-after: 5\r\nconnection: close\r\n\r\n"
+    b"There are too many connections from your address, or altogether. Close some, or try again in a moment.\n"
+)
+_GOODBYE_SECONDS = 1.0
 
 
 class PlainProtocol(H11Protocol):
@@ -34,6 +42,25 @@ class PlainProtocol(H11Protocol):
                 method=request.method, target=request.target, headers=headers, http_version=request.http_version
             )
         await super()._create_stream(request)
+        if self.stream is not None:
+            self.stream.handle = _giving_way(self.stream.handle)  # type: ignore[assignment, method-assign]
+
+
+def _giving_way(handle: Callable[[Any], Awaitable[None]]) -> Callable[[Any], Awaitable[None]]:
+    """Return what handles the events of a stream and lets others have their turn now and then.
+
+    One read may hold thousands of chunks, which nobody waits for when the answer is out already.
+    """
+    count = 0
+
+    async def handled(event: Any) -> None:
+        nonlocal count
+        count += 1
+        if count % CHUNKS_IN_A_ROW == 0:
+            await trio.lowlevel.checkpoint()
+        await handle(event)
+
+    return handled
 
 
 class PatientServer(TCPServer):
@@ -45,15 +72,38 @@ class PatientServer(TCPServer):
 
     sending: ClassVar[set[trio.CancelScope]] = set()
     """The writes that are under way, for a shutdown to hurry them."""
+    connections: ClassVar[Connections] = Connections()
+    """Those that are open."""
+    is_idle = True
 
     async def run(self) -> None:
         """Serve one connection. Whatever breaks on it, a client's malformed bytes for one, breaks nothing else."""
+        self._scope = trio.CancelScope()
+        site = None
         try:
-            await super().run()
+            site = self.connections.enter(self, self._peer())
+            with self._scope:
+                await (self._turn_away() if site is None else super().run())
         except* Exception:
             logging.getLogger("web.connection").warning("a connection was given up", exc_info=True)
         finally:
+            if site is not None:
+                self.connections.leave(self, site)
             await trio.aclose_forcefully(self.stream)
+
+    def give_up(self) -> None:
+        """Close the connection: there is need for its room."""
+        self._scope.cancel()
+
+    def _peer(self) -> str:
+        try:
+            return str(self.stream.socket.getpeername()[0])
+        except (OSError, IndexError, AttributeError):  # Gone already, or no connection over TCP.
+            return ""
+
+    async def _turn_away(self) -> None:
+        with trio.move_on_after(_GOODBYE_SECONDS):
+            await self.stream.send_all(_FULL)
 
     async def _read_data(self) -> None:
         await super()._read_data()
@@ -62,6 +112,8 @@ class PatientServer(TCPServer):
 
     async def protocol_send(self, event: Event) -> None:
         """Send to the client, or give it up."""
+        if isinstance(event, Updated):
+            self.is_idle = event.idle
         if not isinstance(event, RawData):
             await super().protocol_send(event)
             return
@@ -87,12 +139,14 @@ async def serve_http(
     host: str,
     port: int,
     graceful_seconds: float,
+    connections: Connections | None = None,
     shutdown: Callable[[], Awaitable[None]],
     task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve until `shutdown` returns, then let open requests end for at most `graceful_seconds`.
 
-    `task_status` gets the addresses once the socket is bound; a port that is taken raises OSError before that.
+    `connections` bounds how many there may be; any number without it. `task_status` gets the addresses once the
+    socket is bound; a port that is taken raises OSError before that.
     """
 
     async def shutdown_and_hurry() -> None:
@@ -101,6 +155,7 @@ async def serve_http(
             scope.deadline = min(scope.deadline, trio.current_time() + SHUTDOWN_STALL_SECONDS)
 
     # The pinned version of hypercorn looks its classes up here; there is no setting for them.
+    PatientServer.connections = connections or Connections()
     hypercorn.trio.run.TCPServer = PatientServer  # type: ignore[attr-defined] # an import of that module
     hypercorn.protocol.H11Protocol = PlainProtocol  # type: ignore[attr-defined] # likewise
     config = Config()

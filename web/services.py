@@ -22,10 +22,12 @@ from supervisors.commands.invites import Invites
 from supervisors.commands.keys import Keys
 from supervisors.commands.tokens import Tokens
 from supervisors.disk import Disk
+from supervisors.quota import Quota
 from supervisors.runners.pool import RunnerPool
 from supervisors.signals import Signals
 from supervisors.turns.turns import Turns
 from supervisors.usage import UsageMeter
+from supervisors.wire.transit import Transit
 
 Network = IPv4Network | IPv6Network
 COMMITS = "commits"
@@ -55,6 +57,7 @@ class WebSettings:
     """Nothing can be changed or started: it shows how things were."""
     max_agents: int
     max_body: int
+    streams_per_user: int
 
 
 @dataclass(slots=True)
@@ -80,6 +83,8 @@ class Services:
     pool: RunnerPool
     turns: Turns
     admission: Admission
+    transit: Transit
+    quota: Quota
     usage: UsageMeter
     accounts: Accounts
     tokens: Tokens

@@ -31,10 +31,13 @@ class Buckets:
     def __len__(self) -> int:
         return len(self._full_at)
 
-    def wait(self, key: Hashable, now: float) -> float:
-        """Return how many seconds there are to wait until the next one is allowed; 0.0 when it is now."""
+    def wait(self, key: Hashable, now: float, count: int = 1) -> float:
+        """Return how many seconds there are to wait until the next ones are allowed; 0.0 when they are now.
+
+        More than a burst at once are allowed when the bucket is full.
+        """
         full_at = self._full_at.get(key, now)
-        wait = full_at - now - (self.rate.burst - 1) * self.rate.seconds
+        wait = full_at - now - max(0, self.rate.burst - count) * self.rate.seconds
         return wait if wait > _ROUNDING else 0.0
 
     def left(self, key: Hashable, now: float) -> int:
@@ -46,15 +49,19 @@ class Buckets:
         """Return after how many seconds of rest the whole burst is allowed again."""
         return max(0.0, self._full_at.get(key, now) - now)
 
-    def take(self, key: Hashable, now: float) -> float:
-        """Take one, and return 0.0; or take none, and return how many seconds to wait."""
-        wait = self.wait(key, now)
+    def take(self, key: Hashable, now: float, count: int = 1) -> float:
+        """Take so many, and return 0.0; or take none, and return how many seconds to wait."""
+        wait = self.wait(key, now, count)
         if not wait:
-            self._full_at[key] = max(now, self._full_at.get(key, now)) + self.rate.seconds
-            self._full_at.move_to_end(key)
-            if len(self._full_at) > self._keep:
-                self._full_at.popitem(last=False)
+            self.spend(key, now, count)
         return wait
+
+    def spend(self, key: Hashable, now: float, count: int) -> None:
+        """Take so many, allowed or not: who comes next waits the longer for it."""
+        self._full_at[key] = max(now, self._full_at.get(key, now)) + count * self.rate.seconds
+        self._full_at.move_to_end(key)
+        if len(self._full_at) > self._keep:
+            self._full_at.popitem(last=False)
 
     def clear(self, key: Hashable) -> None:
         """Fill a bucket again."""

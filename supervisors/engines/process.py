@@ -22,6 +22,8 @@ from supervisors.ports import PortPool
 
 _HOST = "127.0.0.1"
 _TAIL_BYTES = 64 * 1024
+_MAX_OUTPUT_BYTES, _LOOK_SECONDS = 4 * 1024 * 1024, 1.0
+"""How long what an agent has printed may become until the next look at it; the last lines of it are kept."""
 _KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR", "TMPDIR")
 """All that a child sees of the router's environment; secrets are in none of them."""
 
@@ -57,9 +59,12 @@ class ProcessEngine:
         return {"calls": self._calls}
 
     async def run(self, on_return: Callable[[], Awaitable[None]]) -> None:
-        """Do nothing: the kernel is always there, and tells each waiter of the end of its process."""
+        """Keep what agents print small, for ever. The kernel is always there, and tells of the end of a process."""
         del on_return
-        await trio.sleep_forever()
+        while True:
+            await trio.sleep(_LOOK_SECONDS)
+            for runner_id in list(self._reserved):
+                await trio.to_thread.run_sync(_shorten, self._log_path(runner_id))
 
     async def check(self) -> None:
         """Raise EngineError where processes cannot be followed."""
@@ -197,6 +202,18 @@ async def _spawn(command: list[str], env: Mapping[str, str], cwd: Path, log: Pat
             stderr=output.fileno(),
             start_new_session=True,
         )
+
+
+def _shorten(path: Path) -> None:
+    """Cut a file of output down to its end. The agent goes on at the end of what is left: it appends."""
+    with suppress(OSError):  # It has ended just now.
+        if path.stat().st_size > _MAX_OUTPUT_BYTES:
+            with path.open("r+b") as file:
+                file.seek(-_TAIL_BYTES, os.SEEK_END)
+                end = file.read(_TAIL_BYTES)
+                file.truncate(0)
+            with path.open("ab") as file:
+                file.write(end)
 
 
 def _signal_group(pid: int, number: signal.Signals) -> None:

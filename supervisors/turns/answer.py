@@ -3,16 +3,16 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-import orjson
-
 from domain.conversations.events import Usage
+from supervisors.wire.documents import DocumentError, read_document, read_line
 
 MAX_LINE = 1_000_000
 """Bytes of one server-sent line: an agent that sends more without a line end is broken or hostile."""
-
-
+MAX_WHOLE = 8 * 1024 * 1024
+"""Bytes of an answer that is not streamed: more than any answer takes that is kept, however it is written."""
 MOST_TOKENS = 10**12
 """What is above was not counted by anybody."""
+_NO_JSON = "The agent sent something that is not JSON, or not in reason."
 
 
 class BrokenAnswerError(Exception):
@@ -40,17 +40,26 @@ class AnswerReader:
     _named: bool = False
 
     def feed(self, data: bytes) -> str:
-        """Return the text that `data` completes. Look at `error` afterwards."""
-        self._rest += data
-        *lines, rest = self._rest.split(b"\n")
-        self._rest = bytearray(rest)
+        """Return the text that `data` completes. Look at `error` afterwards: after one, nothing more is read."""
+        end = 0 if self.error else data.rfind(b"\n") + 1
         text: list[str] = []
         try:
-            text.extend(self._line(bytes(line.rstrip(b"\r"))) for line in lines)
-            if len(rest) > MAX_LINE:
+            if end:
+                lines = (bytes(self._rest) + data[:end]).split(b"\n")
+                self._rest.clear()
+                lines.pop()
+                for line in lines:
+                    if line and line != b"\r":
+                        text.append(self._line(line.rstrip(b"\r")))
+                    else:
+                        self._named = False
+            self._rest += data[end:]  # Added to, never copied: it may come one byte at a time.
+            if len(self._rest) > MAX_LINE:
                 raise BrokenAnswerError("The agent sent a line without an end.")
         except BrokenAnswerError as error:
             self.error = self.error or error
+        if self.error:
+            self._rest.clear()
         return "".join(text)
 
     def end(self) -> None:
@@ -61,9 +70,7 @@ class AnswerReader:
             raise BrokenAnswerError("The agent's answer broke off in the middle.")
 
     def _line(self, line: bytes) -> str:
-        if not line:
-            self._named = False
-        elif line.startswith(b"event:"):
+        if line.startswith(b"event:"):
             self._named = line[6:].strip() not in {b"", b"message"}
         elif line.startswith(b"data:") and not self._named and not self.done:
             data = line[5:].strip()
@@ -79,16 +86,18 @@ class AnswerReader:
             self.usage = usage_of(chunk["usage"])
         choices = chunk.get("choices")
         choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
-        if choice.get("finish_reason"):
-            self.finish_reason = str(choice["finish_reason"])
+        self.finish_reason = _reason(choice.get("finish_reason")) or self.finish_reason
         delta = choice.get("delta")
         content = delta.get("content") if isinstance(delta, dict) else None
         return content if isinstance(content, str) else ""
 
 
-def whole_answer(data: bytes) -> tuple[str, str, Usage | None]:
+async def whole_answer(data: bytes) -> tuple[str, str, Usage | None]:
     """Return text, finish reason and usage of an answer that was not streamed. Raises BrokenAnswerError."""
-    answer = parse_object(data)
+    try:
+        answer = _object(await read_document(data))
+    except DocumentError as error:
+        raise BrokenAnswerError(f"{_NO_JSON} {error}") from None
     raise_error_of(answer)
     try:
         choice = answer["choices"][0]
@@ -96,15 +105,18 @@ def whole_answer(data: bytes) -> tuple[str, str, Usage | None]:
     except (KeyError, IndexError, TypeError, AttributeError):
         raise BrokenAnswerError("The agent's answer is not a chat completion.") from None
     usage = answer.get("usage")
-    return str(text or ""), str(reason or "stop"), usage_of(usage) if isinstance(usage, dict) else None
+    return _text(text), _reason(reason) or "stop", usage_of(usage) if isinstance(usage, dict) else None
 
 
 def parse_object(data: bytes) -> dict[str, Any]:
-    """Return a JSON object. Raises BrokenAnswerError."""
+    """Return a JSON object that is no longer than a line. Raises BrokenAnswerError."""
     try:
-        found = orjson.loads(data)
-    except orjson.JSONDecodeError:
-        raise BrokenAnswerError("The agent sent something that is not JSON.") from None
+        return _object(read_line(data))
+    except DocumentError as error:
+        raise BrokenAnswerError(f"{_NO_JSON} {error}") from None
+
+
+def _object(found: object) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise BrokenAnswerError("The agent sent something that is not a JSON object.")
     return found
@@ -121,7 +133,20 @@ def error_text(answer: dict[str, Any]) -> str:
     error = answer.get("error", answer)
     if isinstance(error, dict):
         error = error.get("message") or error.get("detail") or error
-    return str(error)[:2000]
+    return _text(error)[:2000]
+
+
+def _text(found: object) -> str:
+    """Return something as text, "" for nothing."""
+    try:
+        return str(found or "")
+    except RecursionError:
+        return "(something that is nested too deeply)"
+
+
+def _reason(found: object) -> str:
+    """Return a reason to finish, "" for none; what is no word is some other reason."""
+    return found if isinstance(found, str) else "other" if found else ""
 
 
 def token_count(value: object) -> int | None:

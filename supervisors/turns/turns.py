@@ -25,11 +25,13 @@ from eventlog.envelope import Origin
 from projections.agents import Agent
 from supervisors.admission import Admission
 from supervisors.commands.conversations import ConversationCommands
+from supervisors.quota import Quota
 from supervisors.runners.lease import SILENCE_SECONDS, SILENT, ask_runner
 from supervisors.runners.pool import RunnerPool
 from supervisors.runners.probe import auth_headers
 from supervisors.runners.run import Run
 from supervisors.turns.answer import (
+    MAX_WHOLE,
     AnswerReader,
     BrokenAnswerError,
     ReportedError,
@@ -39,10 +41,14 @@ from supervisors.turns.answer import (
 )
 from supervisors.turns.live import LiveTurn
 from supervisors.usage import UsageMeter
+from supervisors.wire.coding import CodingError
+from supervisors.wire.reading import IDENTITY, each_piece, read_at_most
+from supervisors.wire.transit import Transit
 
-"""How long an agent may say nothing, tools at work, before its turn is given up."""
 MAX_ANSWER = 4_000_000
-"""Characters of one answer; what is beyond is cut, with finish_reason `length`."""
+"""Bytes of one answer in UTF-8; what is beyond is cut, with finish_reason `length`."""
+_MAX_REFUSAL = 64_000
+"""Bytes of an answer with an error status that are read."""
 _MAX_WORDS = 2000
 """Characters of an error that are shown."""
 _GOODBYE_SECONDS = 1.0
@@ -67,10 +73,14 @@ class Turns:
         nursery: trio.Nursery,
         *,
         admission: Admission,
+        transit: Transit,
+        quota: Quota,
         usage: UsageMeter,
     ) -> None:
         self._pool = pool
         self._admission = admission
+        self._transit = transit
+        self._quota = quota
         self._usage = usage
         self._house = pool.house
         self._conversations = conversations
@@ -94,7 +104,7 @@ class Turns:
         now = time.time()
         turn_id, message_id = new_id(now), new_id(now)
         decide = partial(rules.ask, turn_id=turn_id, message_id=message_id, content=content, model=model)
-        return await self._begin(conversation, decide, turn_id, origin)
+        return await self._begin(conversation, decide, turn_id, origin, content)
 
     async def ask_again(self, conversation: Conversation, turn_id: str, origin: Origin) -> LiveTurn:
         """Drop the answer of a turn, and all after it, and have the same question answered anew."""
@@ -154,11 +164,14 @@ class Turns:
 
     # -- one turn -----------------------------------------------------------------------------------------
 
-    async def _begin(self, conversation: Conversation, decide: Decide, turn_id: str, origin: Origin) -> LiveTurn:
+    async def _begin(
+        self, conversation: Conversation, decide: Decide, turn_id: str, origin: Origin, content: str = ""
+    ) -> LiveTurn:
         if self._closing:
             raise Unavailable("agent-stack is shutting down. Try again in a moment.", code="shutting_down")
         agent = self._house.views.agents.owned(conversation.agent_id, conversation.user_id)
         self._house.backends.enabled(agent.backend)
+        self._quota.take_text(conversation.user_id, content)
         self._admission.admit(self._house.views.users.get(conversation.user_id))
         # Not cancelled half way: a turn that is in the log must run.
         with trio.CancelScope(shield=True):
@@ -179,7 +192,7 @@ class Turns:
         failure = ""
         outcome = "interrupted"  # Unless it comes to an end of its own.
         try:
-            with live.scope:
+            with live.scope, self._transit.hold(live.user_id) as live.hold:
                 try:
                     await self._answer(live, agent, origin)
                 except DomainError as error:
@@ -199,6 +212,7 @@ class Turns:
             self._admission.release(live.user_id)
             with trio.CancelScope(shield=True):
                 by = replace(origin, actor=f"runner:{live.runner_id}" if live.runner_id else "system")
+                self._quota.spend_text(live.user_id, live.text())
                 await self._close(live, _ending(live, outcome, failure), by)
                 TURNS.labels(agent.backend, outcome).inc()
                 backend = self._house.backends.get(agent.backend)
@@ -249,19 +263,25 @@ class Turns:
         headers = {
             "content-type": "application/json",
             "accept": "text/event-stream",
+            **IDENTITY,
             **auth_headers(backend, run.key),
             **adapted.headers,
         }
+        content = orjson.dumps(body if adapted.body is None else adapted.body)
+        if live.hold:
+            live.hold.grow(len(content))
         request = self._house.client.stream(
             "POST",
             f"{run.endpoint.url}/v1/chat/completions",
-            content=orjson.dumps(body if adapted.body is None else adapted.body),
+            content=content,
             headers=headers,
             timeout=httpx.Timeout(10.0, read=SILENCE_SECONDS),
         )
         try:
             async with request as response:
                 await self._read(live, response)
+        except CodingError as error:
+            raise BrokenAnswerError(f"The agent's answer cannot be read. {error}") from error
         except httpx.ReadTimeout as error:
             raise BrokenAnswerError(f"{SILENT}, so the turn was given up.") from error
         if backend.is_error_answer(live.text()):
@@ -273,20 +293,24 @@ class Turns:
         if not response.is_success:
             raise ReportedError(await _refusal(response))
         if "text/event-stream" not in response.headers.get("content-type", ""):
-            text, live.finish_reason, live.usage = whole_answer(await response.aread())
+            data, is_all = await read_at_most(response, MAX_WHOLE)
+            if not is_all:
+                raise BrokenAnswerError(f"The agent's answer is larger than {MAX_WHOLE >> 20} MiB.")
+            text, live.finish_reason, live.usage = await whole_answer(data)
             self._add(live, text)
             return
         reader = AnswerReader()
-        # Read to the end, or be cancelled, rather than break: only so are the generators below cleaned up at once.
+
+        def take(data: bytes) -> bool:
+            self._add(live, reader.feed(data))
+            live.finish_reason, live.usage = reader.finish_reason, reader.usage
+            if reader.done and patience.deadline == math.inf:
+                patience.deadline = trio.current_time() + _GOODBYE_SECONDS
+            return reader.error is not None or live.size >= MAX_ANSWER
+
         with trio.CancelScope() as patience:
-            async for data in response.aiter_bytes():
-                self._add(live, reader.feed(data))
-                live.finish_reason, live.usage = reader.finish_reason, reader.usage
-                if reader.error or live.length >= MAX_ANSWER:
-                    patience.cancel()
-                elif reader.done and patience.deadline == math.inf:
-                    patience.deadline = trio.current_time() + _GOODBYE_SECONDS
-        if live.length >= MAX_ANSWER and not reader.error:
+            await each_piece(response, take)
+        if live.size >= MAX_ANSWER and not reader.error:
             live.finish_reason = "length"
             return
         reader.end()
@@ -294,7 +318,7 @@ class Turns:
 
     def _add(self, live: LiveTurn, text: str) -> None:
         if text:
-            live.add(text[: MAX_ANSWER - live.length])
+            live.add(text, MAX_ANSWER)
             self._house.signals.notify(live.conversation_id)
 
 
@@ -308,15 +332,11 @@ def _just(event: Event, _: Conversation) -> list[Event]:
 
 async def _refusal(response: httpx.Response) -> str:
     """Return what an agent that answered with an error status has said."""
-    said = bytearray()
-    async for data in response.aiter_bytes():
-        said += data
-        if len(said) > 64_000:
-            break
+    said, _ = await read_at_most(response, _MAX_REFUSAL)
     try:
-        words = error_text(parse_object(bytes(said)))
+        words = error_text(parse_object(said))
     except BrokenAnswerError:
-        words = bytes(said[:500]).decode(errors="replace").strip() or "nothing more"
+        words = said[:500].decode(errors="replace").strip() or "nothing more"
     return f"The agent answered with status {response.status_code}: {words}"
 
 

@@ -17,6 +17,7 @@ import signal
 import sys
 from array import array
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -204,7 +205,8 @@ class Script:
 
     async def do_raw(self, name: str) -> None:
         """Answer with the bytes of a file in the folder, and hang up."""
-        await self._wire.stream.send_all((self._folder / name).read_bytes())
+        with suppress(trio.BrokenResourceError):  # Nobody reads to the end.
+            await self._wire.stream.send_all((self._folder / name).read_bytes())
         raise GoneError
 
     async def do_raw_and_stay(self, name: str) -> None:

@@ -3,12 +3,15 @@
 import hashlib
 import hmac
 import json
+import logging
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import pytest
+import structlog
 
+from agentstack.logs import configure_logging
 from domain.catalogue import EVENT_TYPES
 from eventlog.codec import EventMapper
 from eventlog.filter import Filter
@@ -119,3 +122,18 @@ def test_a_log_for_people_is_no_json(tmp_path: Path) -> None:
         server.client().get("/nope")
     assert not [line for line in server.errors().splitlines() if line.startswith("{")]
     assert "/nope" not in server.errors()
+
+
+def test_a_text_in_the_log_is_cut_and_what_repeats_itself_is_told_once(capfd: pytest.CaptureFixture[str]) -> None:
+    configure_logging("info", "json")
+    try:
+        structlog.get_logger("test").info("long", text="x" * 100_000, number=7)
+        for _ in range(100):
+            logging.getLogger("trio.serve_listeners").error("accept returned EMFILE")
+    finally:
+        structlog.reset_defaults()
+        logging.getLogger().handlers = []
+    (long, *repeated) = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
+    assert long["text"].endswith("… (100000 characters)")
+    assert (len(long["text"]) < 5000, long["number"]) == (True, 7)
+    assert len(repeated) == 1

@@ -105,3 +105,27 @@ def test_a_flood_of_keys_is_not_remembered_and_who_is_still_at_it_is() -> None:
     assert len(buckets) == 10
     buckets.clear("busy")
     assert len(buckets) == 9
+
+
+def test_many_are_taken_at_once_or_none() -> None:
+    buckets = Buckets(Rate(10, 1.0))
+    assert buckets.take("key", 0.0, 8) == 0.0
+    assert buckets.take("key", 0.0, 5) == pytest.approx(3.0)
+    assert buckets.left("key", 0.0) == 2
+    assert buckets.take("key", 3.0, 5) == 0.0
+
+
+def test_more_than_the_burst_are_taken_from_a_full_bucket_only() -> None:
+    buckets = Buckets(Rate(10, 1.0))
+    assert buckets.take("key", 0.0, 1) == 0.0
+    assert buckets.take("key", 0.0, 50) == pytest.approx(1.0)
+    assert buckets.take("key", 1.0, 50) == 0.0
+    assert buckets.wait("key", 1.0) == pytest.approx(41.0)
+
+
+def test_what_is_spent_is_not_asked_for() -> None:
+    buckets = Buckets(Rate(10, 1.0))
+    for _ in range(100):
+        buckets.spend("key", 0.0, 7)
+    assert buckets.full_in("key", 0.0) == pytest.approx(700.0)
+    assert buckets.left("key", 0.0) == 0

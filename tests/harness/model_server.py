@@ -1,8 +1,10 @@
 """A little server of models in a thread, good and bad: what a user's LLM_BASE_URL may lead to."""
 
+import gzip
 import json
 import threading
 import time
+import zlib
 from collections.abc import Callable
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -94,6 +96,26 @@ class _Handler(BaseHTTPRequestHandler):
         while not self.owner.over.is_set():
             self.wfile.write(b'{"id": "more"},' * 10_000)
 
+    def do_bomb(self) -> None:
+        """Stand for half a gigabyte, twice zipped."""
+        once = zlib.compressobj(9, wbits=zlib.MAX_WBITS | 16)
+        body = b"".join(once.compress(bytes(1 << 20)) for _ in range(500)) + once.flush()
+        self._send(200, gzip.compress(body), "application/json", coding="gzip, gzip")
+
+    def do_zipped(self) -> None:
+        """Stand for half a gigabyte."""
+        once = zlib.compressobj(9, wbits=zlib.MAX_WBITS | 16)
+        body = b"".join(once.compress(bytes(1 << 20)) for _ in range(500)) + once.flush()
+        self._send(200, body, "application/json", coding="gzip")
+
+    def do_values(self) -> None:
+        """Hold very much in little."""
+        self._send(200, b'{"data": [' + b"[]," * 600_000 + b"[]]}", "application/json")
+
+    def do_long(self) -> None:
+        """Have a model whose name is a list."""
+        self._send(200, b'{"data": [{"id": [' + b"1," * 40_000 + b"1]}]}", "application/json")
+
     def do_drip(self) -> None:
         """Never end, and slowly."""
         self._begin()
@@ -114,8 +136,10 @@ class _Handler(BaseHTTPRequestHandler):
     def _json(self, status: int, answer: Any) -> None:
         self._send(status, json.dumps(answer).encode(), "application/json")
 
-    def _send(self, status: int, body: bytes, kind: str) -> None:
+    def _send(self, status: int, body: bytes, kind: str, coding: str = "") -> None:
         self.send_response(status)
+        if coding:
+            self.send_header("content-encoding", coding)
         self.send_header("content-type", kind)
         self.send_header("content-length", str(len(body)))
         self.end_headers()

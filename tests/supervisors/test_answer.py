@@ -2,15 +2,18 @@
 
 import contextlib
 import itertools
+import time
 from collections.abc import Iterator
 
 import orjson
 import pytest
+import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.conversations.events import Usage
 from supervisors.turns.answer import MAX_LINE, AnswerReader, BrokenAnswerError, whole_answer
+from supervisors.turns.live import LiveTurn
 from tests.agents.chunks import DONE, USAGE, chunk, completion, usage_chunk
 
 ERROR = b'data: {"error": {"message": "out of credit"}}\n\n'
@@ -75,7 +78,7 @@ def test_no_json_breaks_the_reader_in_an_unforeseen_way(data: object) -> None:
     reader = AnswerReader()
     for read in (
         lambda: reader.feed(b"data: " + orjson.dumps(data) + b"\n\n"),
-        lambda: whole_answer(orjson.dumps(data)),
+        lambda: trio.run(whole_answer, orjson.dumps(data)),
     ):
         with contextlib.suppress(BrokenAnswerError):
             read()
@@ -116,22 +119,65 @@ def test_garbage_is_named(line: bytes, words: str) -> None:
         list(_read(AnswerReader(), line + b"\n"))
 
 
-def test_an_answer_in_one_piece_is_read() -> None:
-    assert whole_answer(orjson.dumps(completion("text"))) == ("text", "stop", USED)
+async def test_an_answer_in_one_piece_is_read() -> None:
+    assert await whole_answer(orjson.dumps(completion("text"))) == ("text", "stop", USED)
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"[]", b"{}", b'{"choices": []}', b'{"choices": [{"message": 1}]}'])
-def test_what_is_no_chat_completion_is_refused(data: bytes) -> None:
+async def test_what_is_no_chat_completion_is_refused(data: bytes) -> None:
     with pytest.raises(BrokenAnswerError):
-        whole_answer(data)
+        await whole_answer(data)
 
 
 @pytest.mark.parametrize("error", ["words", {"message": "words"}, {"detail": "words"}])
-def test_an_error_is_told_in_its_own_words(error: object) -> None:
+async def test_an_error_is_told_in_its_own_words(error: object) -> None:
     with pytest.raises(BrokenAnswerError, match="words"):
-        whole_answer(orjson.dumps({"error": error}))
+        await whole_answer(orjson.dumps({"error": error}))
 
 
-def test_token_counts_that_are_no_numbers_are_left_out() -> None:
+async def test_token_counts_that_are_no_numbers_are_left_out() -> None:
     answer = {**completion("text"), "usage": {**USAGE, "prompt_tokens": "3", "completion_tokens": -1}}
-    assert whole_answer(orjson.dumps(answer))[2] == Usage(total_tokens=8)
+    assert (await whole_answer(orjson.dumps(answer)))[2] == Usage(total_tokens=8)
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [b"x", b"\n", b"\r\n", b"x\n", b":\n", b"data:\n", b"data: {}\n", b"event: x\n\n", b"\r", b"data: [[[\n"],
+    ids=repr,
+)
+@pytest.mark.parametrize("size", [1, 100, 65536], ids=["byte by byte", "in small pieces", "in large ones"])
+def test_no_byte_of_an_answer_costs_more_the_more_there_are(piece: bytes, size: int) -> None:
+    """Four times as much takes some four times as long, and not sixteen times, however it is cut."""
+
+    def seconds(length: int) -> float:
+        data = (piece * (length // len(piece) + 1))[:length]
+        parts = [data[place : place + size] for place in range(0, length, size)]
+        reader, begun = AnswerReader(), time.process_time()
+        for part in parts:
+            reader.feed(part)
+            reader.error = None  # As if it were none: reading goes on.
+        return time.process_time() - begun
+
+    assert min(seconds(400_000) for _ in range(3)) < 10 * max(min(seconds(100_000) for _ in range(3)), 0.001)
+
+
+def test_watching_an_answer_costs_as_much_as_is_new() -> None:
+    live = LiveTurn("t", "c", "u", "m")
+    for number in range(5000):
+        live.add(f"{number} ", 10**9)
+        assert live.text(live.length - 2).endswith(" ")
+    assert live.text().split() == [str(number) for number in range(5000)]
+    assert live.text(live.length) == live.text(live.length + 1) == ""
+    assert live.text(3) == live.text()[3:]
+
+
+@given(st.lists(st.text(max_size=20), max_size=20), st.integers(0, 60))
+def test_an_answer_is_cut_at_a_character(texts: list[str], most: int) -> None:
+    live = LiveTurn("t", "c", "u", "m")
+    for text in texts:
+        live.add(text, most)
+    whole = "".join(texts)
+    assert whole.startswith(live.text())
+    assert live.length == len(live.text())
+    assert len(live.text().encode()) <= most
+    assert live.text() == whole or live.size == most

@@ -1,7 +1,7 @@
 """Asking a starting agent whether it is ready."""
 
 import itertools
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 
 import httpx
 import pytest
@@ -76,3 +76,22 @@ async def test_it_asks_again_until_the_agent_is_ready_and_tells_how_long(autojum
 def test_the_key_is_presented_as_declared(header: str, scheme: str, sent: str) -> None:
     backend = BACKEND.model_copy(update={"api_key_header": header, "api_key_scheme": scheme})
     assert auth_headers(backend, "key") == {header: sent}
+
+
+@pytest.mark.parametrize("coding", ["identity", "gzip"])
+async def test_what_is_in_an_answer_to_a_probe_is_never_read(coding: str) -> None:
+    read = 0
+
+    class Endless(httpx.AsyncByteStream):
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            nonlocal read
+            while True:
+                read += 1
+                yield b"x" * 65536
+
+    def handler(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, headers={"content-encoding": coding}, stream=Endless())
+
+    async with _client(handler) as client:
+        assert await answers_ready(client, WITH_READY, ENDPOINT, "key")
+    assert read == 0

@@ -15,6 +15,10 @@ from tests.harness.server import ROOT
 from tests.supervisors.engine_conformance import EngineConformance, until_answers
 
 
+async def _never() -> None:
+    raise AssertionError("the kernel is never away")
+
+
 class TestProcessEngine(EngineConformance):
     """It passes the suite, and more."""
 
@@ -131,4 +135,30 @@ class TestProcessEngine(EngineConformance):
         engine = self.make_engine()
         await engine.create(self.make_spec("r1"))
         assert (self.folder / "runners" / "r1").stat().st_mode & 0o077 == 0
+        await engine.stop("r1", 1)
+
+    async def test_what_an_agent_prints_without_end_is_cut_down_to_its_end(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("supervisors.engines.process._LOOK_SECONDS", 0.05)
+        monkeypatch.setattr("supervisors.engines.process._MAX_OUTPUT_BYTES", 200_000)
+        engine = self.make_engine()
+        script = (
+            "import sys, time\n"
+            "for n in range(20_000): print(n, 'x' * 100); n % 500 or time.sleep(0.02)\n"
+            "print('last'); sys.stdout.flush(); time.sleep(600)"
+        )
+        spec = self.make_spec("r1", command=self.python(script))
+        output = self.folder / "runners" / "r1" / "output.log"
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(engine.run, _never)
+            await engine.create(spec)
+            await engine.start(spec)
+            largest = 0
+            while await engine.logs("r1", 1) != "last":
+                largest = max(largest, output.stat().st_size)
+                await trio.sleep(0.01)
+            assert "19998 x" in await engine.logs("r1", 3)
+            nursery.cancel_scope.cancel()
+        assert largest < 1_500_000, "of more than two million"
         await engine.stop("r1", 1)

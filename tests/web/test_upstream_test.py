@@ -10,6 +10,7 @@ import pytest
 import trio
 
 from tests.conftest import FAST_DEMO
+from tests.harness.beside import Beside
 from tests.harness.contract import has_shape, is_problem, new_email
 from tests.harness.faults import faults
 from tests.harness.inside import inside
@@ -123,6 +124,25 @@ def test_what_is_wrong_is_said_in_words(admin: httpx.Client, models: ModelServer
     assert (found["ok"], found["models"]) == (False, [])
     assert words in found["detail"]
     assert "nothing to see" not in found["detail"]
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        ("bomb", "could not be reached"),
+        ("zipped", "no list of models"),
+        ("values", "no list of models"),
+        ("long", "no list of models"),
+    ],
+)
+def test_an_answer_of_whatever_amount_holds_up_nobody(
+    server: Server, admin: httpx.Client, models: ModelServer, how: str, words: str
+) -> None:
+    with Beside(server) as beside:
+        found = tried(admin, models.url(how))
+    assert words in found["detail"]
+    assert beside.memory < 32 << 20
+    assert beside.waits < 12
 
 
 def test_a_redirect_is_not_followed(admin: httpx.Client, models: ModelServer) -> None:

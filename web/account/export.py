@@ -1,5 +1,8 @@
 """/api/me/export: all that is kept about somebody, as one file."""
 
+from collections.abc import Iterator
+from contextlib import suppress
+from itertools import chain
 from typing import Any, Self
 
 import orjson
@@ -10,8 +13,8 @@ from domain.errors import NotFound
 from domain.keys.policy import masked
 from web.auth.guard import Caller
 from web.auth.routes import Account
-from web.context import person, services
-from web.conversations.export import plain
+from web.context import person, services, take_desk
+from web.conversations.export import as_json
 from web.services import Services
 
 blueprint = Blueprint("account_export", __name__, url_prefix="/api/me/export")
@@ -21,6 +24,7 @@ tag_blueprint(blueprint, ["account"])
 @blueprint.get("")
 async def export() -> Response:
     """Return a JSON file with the caller's account, agents, keys (masked), tokens, sign-ins and conversations."""
+    await take_desk()
     headers = {"Content-Disposition": 'attachment; filename="agent-stack-export.json"', "Cache-Control": "no-store"}
     return Response(Export(services(), person()), content_type="application/json", headers=headers)
 
@@ -34,6 +38,7 @@ class Export:
         self._left = [c.id for c in services.views.conversations.of_user(who.user.id)]
         self._begun = self._ended = False
         self._joint = b""
+        self._pieces: Iterator[bytes] = iter(())
 
     def __aiter__(self) -> Self:
         return self
@@ -44,19 +49,19 @@ class Export:
         if not self._begun:
             self._begun = True
             return orjson.dumps(self._head())[:-1] + b',"conversations":['
-        while self._left:
-            try:
-                data = await self._conversation(self._left.pop())
-            except NotFound:  # Deleted in the meantime.
-                continue
-            joint, self._joint = self._joint, b",\n"
-            return joint + data
+        while (piece := next(self._pieces, None)) is None and self._left:
+            with suppress(NotFound):  # Deleted in the meantime.
+                self._pieces = await self._conversation(self._left.pop())
+        if piece is not None:
+            return piece
         self._ended = True
         return b"]}\n"
 
-    async def _conversation(self, conversation_id: str) -> bytes:
+    async def _conversation(self, conversation_id: str) -> Iterator[bytes]:
         summary = self._services.views.conversations.owned(conversation_id, self._user.id)
-        return orjson.dumps(plain(summary, await self._services.conversations.load(conversation_id, self._user.id)))
+        state = await self._services.conversations.load(conversation_id, self._user.id)
+        joint, self._joint = self._joint, b",\n"
+        return chain([joint], as_json(summary, state))
 
     def _head(self) -> dict[str, Any]:
         views, user = self._services.views, self._user

@@ -60,8 +60,11 @@ class AgentEventTaken(Answer):
 async def agent_event(agent_id: str, data: AgentEvent) -> Response:
     """Post to the conversation that is named, or to the agent's most recently active one."""
     origin = _identified(agent_id)
+    services().quota.take_post(agent_id)
     summary = _conversation(agent_id, data.conversation_id)
     if data.kind == MESSAGE and data.persist:
+        size = len(orjson.dumps(data.payload)) if data.payload else 0
+        services().quota.take_text(summary.user_id, data.content, size)
         message = await services().conversations.post(
             summary.id, summary.user_id, data.role, data.content, origin, extra=data.payload
         )

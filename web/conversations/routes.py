@@ -1,6 +1,7 @@
 """/api/conversations."""
 
 from collections import defaultdict
+from collections.abc import Iterable
 from typing import Literal
 
 from pydantic import Field
@@ -11,7 +12,7 @@ from domain.conversations.state import MAX_CONTENT
 from domain.errors import Invalid, NotFound
 from projections.agents import Agent
 from web.auth.guard import Caller
-from web.context import caller, services
+from web.context import caller, services, take_desk
 from web.conversations.commands import delete_conversation
 from web.conversations.shapes import (
     ConversationInfo,
@@ -22,6 +23,7 @@ from web.conversations.shapes import (
     turn_info,
 )
 from web.conversations.stream import ConversationSource, Seen, parse_event_id
+from web.pieces import Pieces, json_object
 from web.schemas import Answer, Request
 from web.sse import event_stream
 
@@ -94,13 +96,16 @@ class NewTurn(Request):
 @document_response(ConversationList)
 async def conversations() -> Response:
     """List the caller's conversations."""
-    user_id, views = caller().user.id, services().views
+    await take_desk()
+    user_id, parts = caller().user.id, services()
+    views = parts.views
     found = views.conversations.of_user(user_id)
     ranks: dict[str, dict[str, int]] = defaultdict(dict)
     for backend in {c.backend for c in found}:
         ranks[backend] = views.conversations.ranks(user_id, backend)
-    shown = [conversation_info(services(), c, ranks[c.backend]) for c in found]
-    return jsonify(ConversationList(conversations=shown).model_dump())
+    # Made while they are sent, when there is no request any more to ask for the services.
+    shown = (conversation_info(parts, c, ranks[c.backend]).model_dump() for c in found)
+    return _json(json_object({}, "conversations", shown))
 
 
 @blueprint.post("")
@@ -156,6 +161,7 @@ async def delete(conversation_id: str) -> tuple[str, int]:
 async def post(conversation_id: str, data: NewMessage) -> Response:
     """Append a message without asking for an answer."""
     who = caller()
+    services().quota.take_text(who.user.id, data.content)
     posted = await services().conversations.post(conversation_id, who.user.id, data.role, data.content, who.origin)
     return jsonify({"message": message_info(posted)})
 
@@ -221,19 +227,22 @@ async def _agent_for(data: NewConversation, who: Caller) -> Agent:
 
 
 async def _whole(conversation_id: str, who: Caller) -> Response:
+    await take_desk()
     position = services().log.position
     state = await services().conversations.load(conversation_id, who.user.id)
     summary = services().views.conversations.owned(conversation_id, who.user.id)
     asked = {m.id for m in state.messages}
     last = next((t.id for t in reversed(state.turns.values()) if t.user_message_id in asked), None)
-    return jsonify(
-        {
-            "conversation": conversation_info(services(), summary).model_dump(),
-            "messages": [message_info(m) for m in state.messages],
-            "last_turn": turn_info(state, last) if last else None,
-            "event_id": str(Seen(position)),
-        }
-    )
+    about = {
+        "conversation": conversation_info(services(), summary).model_dump(),
+        "last_turn": turn_info(state, last) if last else None,
+        "event_id": str(Seen(position)),
+    }
+    return _json(json_object(about, "messages", map(message_info, state.messages)))
+
+
+def _json(pieces: Iterable[bytes]) -> Response:
+    return Response(Pieces(pieces), content_type="application/json")
 
 
 async def _turn(conversation_id: str, turn_id: str, who: Caller) -> Response:

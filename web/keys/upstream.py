@@ -10,18 +10,22 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from urllib.parse import urlsplit
 
 import httpx
-import orjson
 import trio
 
 from domain.backends.definition import Backend
 from domain.errors import Unprocessable
 from domain.keys.policy import Effective
+from supervisors.wire.client import make_client
+from supervisors.wire.coding import CodingError
+from supervisors.wire.documents import DocumentError, read_document
+from supervisors.wire.reading import read_at_most
 from web.context import caller, services
 
 BASE_URL, API_KEY, MODEL = "LLM_BASE_URL", "LLM_API_KEY", "LLM_MODEL"
 _SECONDS = 8.0
 _MOST_BYTES = 2_000_000
 _MOST_MODELS = 50
+_LONGEST_ID = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +99,7 @@ async def _ask(url: str, key: str, model: str) -> Tested:
         status, body = await _get(url, address, key)
     except OSError as error:
         return Tested(False, f"The host {host} was not found ({error.strerror or error}). Check {BASE_URL}.")
-    except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
+    except (httpx.HTTPError, httpx.InvalidURL, CodingError, UnicodeError) as error:
         return Tested(False, f"{host} could not be reached ({error or type(error).__name__}). Check {BASE_URL}.")
     if status in {401, 403}:
         return Tested(False, f"{host} refuses the key (status {status}). Check {API_KEY}.")
@@ -105,7 +109,7 @@ async def _ask(url: str, key: str, model: str) -> Tested:
         return Tested(False, f"{host} has no list of models there. {BASE_URL} usually ends with /v1.")
     if status != 200:
         return Tested(False, f"{host} answers with status {status}. Check {BASE_URL} and {API_KEY}.")
-    return _judged(host, _ids(body), model)
+    return _judged(host, await _ids(body), model)
 
 
 def _judged(host: str, models: list[str] | None, model: str) -> Tested:
@@ -131,22 +135,23 @@ async def _get(url: str, address: IPv4Address | IPv6Address, key: str) -> tuple[
     headers = {"host": asked.netloc.decode("ascii"), "accept": "application/json", "accept-encoding": "identity"}
     if key:
         headers["authorization"] = f"Bearer {key}"
-    async with httpx.AsyncClient(trust_env=False, follow_redirects=False, timeout=_SECONDS) as client:
+    async with make_client(timeout=_SECONDS) as client:
         pinned = asked.copy_with(host=str(address))
         sni = {"sni_hostname": asked.host} if asked.scheme == "https" else {}
-        body = bytearray()
         async with client.stream("GET", pinned, headers=headers, extensions=sni) as response:
-            with trio.CancelScope() as enough:
-                async for data in response.aiter_bytes():
-                    body += data
-                    if len(body) > _MOST_BYTES:
-                        enough.cancel()
-            return response.status_code, bytes(body[:_MOST_BYTES])
+            body, _ = await read_at_most(response, _MOST_BYTES)
+            return response.status_code, body
 
 
-def _ids(body: bytes) -> list[str] | None:
+async def _ids(body: bytes) -> list[str] | None:
     try:
-        listed = orjson.loads(body)["data"]
-        return [str(one["id"]) for one in listed]
-    except (orjson.JSONDecodeError, KeyError, TypeError):
+        listed = (await read_document(body))["data"]
+        return [_id(one["id"]) for one in listed]
+    except (DocumentError, KeyError, TypeError):
         return None
+
+
+def _id(found: object) -> str:
+    if not isinstance(found, str | int):
+        raise TypeError("it is no name of a model")
+    return str(found)[:_LONGEST_ID]

@@ -1,4 +1,4 @@
-"""Reading a request's body, and the model that it names."""
+"""Reading a request's body, within bounds of size, memory and time, and the model that it names."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -7,13 +7,24 @@ import orjson
 import trio
 from werkzeug.http import parse_options_header
 
-from domain.errors import Invalid, TooLarge
+from domain.errors import Invalid, TooLarge, Unsupported
+from supervisors.wire.coding import CodingError, Decoder
+from supervisors.wire.documents import DocumentError, read_document
+from supervisors.wire.reading import CHUNKS_IN_A_ROW
+from supervisors.wire.transit import Hold
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 BODY_SECONDS = 60.0
+MAX_JSON_BYTES = 12 * 1024 * 1024
+"""Bytes of a body that is parsed, and perhaps written anew. A form is not looked into, and may be larger."""
+_LARGE, _ITEMS_AT_ONCE = 256 * 1024, 1000
 MOST_PARTS = 100
 """Of a multipart body: a form of OpenAI's API has a dozen."""
-_MOST_HEADERS = 16 * 1024
+_MOST_HEADERS = 2048
+"""Bytes of the headers of one part."""
+_LONGEST_NAMING = 256
+"""Bytes of the header that names a field. A longer one names a file, and takes a while to take apart."""
+_LONGEST_MODEL = 1000
 _BAD_MULTIPART = "invalid_multipart"
 
 
@@ -21,45 +32,94 @@ class ClientGoneError(Exception):
     """The client closed the connection."""
 
 
-async def read_body(receive: Receive, headers: dict[str, str], most: int) -> bytes:
-    """Return the whole body. Raises TooLarge over `most` bytes, Invalid when it takes over a minute."""
+async def read_body(receive: Receive, headers: dict[str, str], most: int, hold: Hold) -> bytes:
+    """Return the whole body, a gzip or deflate coding taken off; `hold` grows with it.
+
+    Raises TooLarge over `most` bytes, and over MAX_JSON_BYTES unless it is a form; Unsupported for another coding;
+    CodingError when it is not encoded as it says; Invalid when it takes over a minute; TooMany or Unavailable when
+    there is no memory left for it.
+    """
+    most = most if is_form(headers) else min(most, MAX_JSON_BYTES)
     too_large = TooLarge(f"The body is larger than {most // 1_048_576} MiB, which is the limit here.")
     if int(headers.get("content-length") or 0) > most:
         raise too_large
-    parts: list[bytes] = []
-    size, more = 0, True
+    decoder = _decoder(headers)
+    body: list[bytes] = []
+    size, received, taken, more = 0, 0, 0, True
     with trio.move_on_after(BODY_SECONDS) as deadline:
         while more:
             message = await receive()
             if message["type"] == "http.disconnect":
                 raise ClientGoneError
-            parts.append(message.get("body", b""))
-            size += len(parts[-1])
             more = message.get("more_body", False)
-            if size > most:
+            received += len(message.get("body", b""))
+            if received > most:  # Also of what stands for nothing.
                 raise too_large
+            taken += 1
+            if taken % CHUNKS_IN_A_ROW == 0:
+                await trio.lowlevel.checkpoint()
+            for piece in decoder.pieces(message.get("body", b"")):
+                body.append(piece)
+                size += len(piece)
+                hold.grow(len(piece))
+                if size > most:
+                    raise too_large
+                if not decoder.is_identity:
+                    await trio.lowlevel.checkpoint()
     if deadline.cancelled_caught:
         raise Invalid(f"The body did not arrive within {BODY_SECONDS:.0f} seconds.", code="slow_body")
-    return b"".join(parts)
+    decoder.end()
+    return b"".join(body)
 
 
-def parse_json(body: bytes) -> dict[str, Any]:
+def is_form(headers: dict[str, str]) -> bool:
+    """Tell whether a body is one whose parts are not looked into."""
+    return headers.get("content-type", "").startswith("multipart/form-data")
+
+
+def _decoder(headers: dict[str, str]) -> Decoder:
+    try:
+        return Decoder(headers.get("content-encoding", ""))
+    except CodingError as error:
+        raise Unsupported(str(error), code="unsupported_encoding") from None
+
+
+async def parse_json(body: bytes) -> dict[str, Any]:
     """Return the JSON object in a body. Raises Invalid."""
     try:
-        found = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise Invalid(f"The body is not valid JSON: {error}.", code="invalid_json") from None
+        found = await read_document(body)
+    except DocumentError as error:
+        raise Invalid(f"The body cannot be read. {error}", code="invalid_json") from None
     if not isinstance(found, dict):
         raise Invalid("The body must be a JSON object.", code="invalid_json")
     return found
 
 
-def written(body: dict[str, Any]) -> bytes:
-    """Return the JSON of a body that was changed. Raises Invalid when it could be read and cannot be written."""
+async def written(body: dict[str, Any], size: int) -> bytes:
+    """Return the JSON of a body of some `size` that was changed; a large one in pieces, between which others go on.
+
+    Raises Invalid when it could be read and cannot be written.
+    """
     try:
-        return orjson.dumps(body)
+        if size < _LARGE:
+            return orjson.dumps(body)
+        members = []
+        for name, value in body.items():
+            members.append(
+                orjson.dumps(name) + b":" + (await _list(value) if isinstance(value, list) else orjson.dumps(value))
+            )
+            await trio.lowlevel.checkpoint()
+        return b"{" + b",".join(members) + b"}"
     except TypeError:
         raise Invalid("The body is nested too deeply.", code="invalid_json") from None
+
+
+async def _list(items: list[Any]) -> bytes:
+    written_items = []
+    for start in range(0, len(items), _ITEMS_AT_ONCE):
+        written_items += [orjson.dumps(item) for item in items[start : start + _ITEMS_AT_ONCE]]
+        await trio.lowlevel.checkpoint()
+    return b"[" + b",".join(written_items) + b"]"
 
 
 def multipart_model(body: bytes, content_type: str) -> str:
@@ -85,7 +145,9 @@ def multipart_model(body: bytes, content_type: str) -> str:
         if start < 0 or content < 0:
             break
         for line in data[head:content].split(b"\r\n"):
+            if len(line) > _LONGEST_NAMING:
+                continue
             name, _, value = line.decode("latin-1").partition(":")
             if name.lower() == "content-disposition" and parse_options_header(value)[1].get("name") == "model":
-                return data[content + 4 : start].decode(errors="replace").strip()
+                return data[content + 4 : min(start, content + 4 + _LONGEST_MODEL)].decode(errors="replace").strip()
     raise Invalid("The multipart body is malformed: it does not end where it says.", code=_BAD_MULTIPART)

@@ -10,6 +10,8 @@ _HOP_BY_HOP = frozenset(
 )
 _NEVER_TO_RUNNER = _HOP_BY_HOP | {
     *(b"authorization", b"content-length", b"cookie", b"host", b"origin", b"referer"),
+    b"accept-encoding",  # What is encoded would come late, and nobody could read how much it has used.
+    b"content-encoding",  # It was taken off.
     b"x-request-id",  # Ours is sent.
 }
 _NEVER_TO_CLIENT = _HOP_BY_HOP | {
@@ -24,6 +26,12 @@ _NEVER_TO_CLIENT = _HOP_BY_HOP | {
 }
 
 
+_OF_A_CODING = frozenset(
+    {b"content-encoding", b"content-length", b"content-md5", b"digest", b"etag", b"accept-ranges"}
+)
+"""What an answer's head says of its body as it was encoded."""
+
+
 def to_runner(headers: Iterable[tuple[bytes, bytes]]) -> HeaderList:
     """Return a client's headers without those that are between it and us. Names are lower case."""
     kept = list(headers)
@@ -35,10 +43,11 @@ def to_runner(headers: Iterable[tuple[bytes, bytes]]) -> HeaderList:
     ]
 
 
-def to_client(headers: Iterable[tuple[bytes, bytes]]) -> HeaderList:
+def to_client(headers: Iterable[tuple[bytes, bytes]], *, decoded: bool = False) -> HeaderList:
     """Return an agent's headers without those that it may not set on our origin.
 
-    What it sends can never run as a page of ours: it is sandboxed, and its type is not guessed.
+    Of an answer that is `decoded` on its way, without those that no longer hold either. What it sends can never run
+    as a page of ours: it is sandboxed, and its type is not guessed.
     """
     kept = [(name.lower(), value) for name, value in headers]
     named = _named_by_connection(kept)
@@ -47,6 +56,7 @@ def to_client(headers: Iterable[tuple[bytes, bytes]]) -> HeaderList:
         for name, value in kept
         if name not in _NEVER_TO_CLIENT
         and name not in named
+        and not (decoded and name in _OF_A_CODING)
         and not name.startswith((b"access-control-", b"content-security-policy"))
     ]
     return [

@@ -4,7 +4,7 @@ It runs as raw ASGI. A runner is leased for the whole exchange. When the client 
 runner is dropped at once; when the runner breaks, the client is told in OpenAI's shape, also inside a stream.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs
@@ -15,11 +15,13 @@ import structlog
 import trio
 
 from domain.backends.adaptation import Adapted, adapt
-from domain.errors import OUR_FAULT, DomainError, Unauthenticated
+from domain.errors import OUR_FAULT, DomainError, Invalid, Unauthenticated
 from eventlog.errors import EventLogError
 from supervisors.runners.lease import SILENCE_SECONDS, SILENT, ask_runner
 from supervisors.runners.probe import auth_headers
 from supervisors.runners.run import Run
+from supervisors.wire.coding import CodingError, Decoder
+from supervisors.wire.reading import CHUNKS_IN_A_ROW
 from web.auth.guard import Caller, Guard
 from web.context import CORRELATION
 from web.openai.body import ClientGoneError, Receive, read_body, written
@@ -165,12 +167,22 @@ class OpenAISurface:
             caller = self._guard.identify(exchange.scope["method"], exchange.headers, exchange.scope[CORRELATION])
             if exchange.scope["method"] == "GET" and await self._models(exchange, caller):
                 return
-            body = await read_body(exchange.receive, exchange.headers, self._services.settings.max_body)
+            # Before the body is read: who may not ask need not be listened to.
+            with (
+                self._services.admission.admitted(caller.user),
+                self._services.transit.hold(caller.user.id) as hold,
+            ):
+                most = self._services.settings.max_body
+                body = await read_body(exchange.receive, exchange.headers, most, hold)
+                await self._answer(exchange, caller, body)
         except ClientGoneError:
             return
+        except CodingError as error:
+            await self._refuse(exchange, *described(Invalid(str(error), code="bad_encoding")))
         except DomainError as error:
             await self._refuse(exchange, *described(error))
-            return
+
+    async def _answer(self, exchange: Exchange, caller: Caller, body: bytes) -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_watch_client, exchange)
             nursery.start_soon(_watch_shutdown, exchange, self._services.lifecycle.cut)
@@ -198,14 +210,14 @@ class OpenAISurface:
         """Forward a request. Whatever goes wrong ends as an error that an OpenAI client understands."""
         to: Destination | None = None
         try:
-            with self._services.admission.admitted(caller.user):
-                query = exchange.scope["query_string"].decode("latin-1")
-                model = parse_qs(query).get("model", [""])[0]
-                content_type = exchange.headers.get("content-type", "")
-                to = await destination(self._services, caller, body, content_type, model)
-                await self._forward(exchange, caller, to, body)
+            query = exchange.scope["query_string"].decode("latin-1")
+            model = parse_qs(query).get("model", [""])[0]
+            to = await destination(self._services, caller, body, exchange.headers, model)
+            await self._forward(exchange, caller, to, body)
         except DomainError as error:
             await self._break_off(exchange, *described(error))
+        except CodingError as error:
+            await self._break_off(exchange, 502, f"The agent's answer cannot be read. {error}")
         except httpcore2.ReadTimeout:
             await self._break_off(exchange, 504, f"{SILENT}.")
         except EventLogError:
@@ -232,7 +244,7 @@ class OpenAISurface:
         if caller.user.monthly_tokens is not None and to.body is not None and _is_completion(exchange):
             asking = asking_for_usage(changed or to.body)
             exchange.hides_usage, changed = asking is not None, asking or changed
-        content = body if changed is None else written(changed)
+        content = body if changed is None else await written(changed, len(body))
         request = httpcore2.Request(
             exchange.scope["method"],
             self._url(exchange, run),
@@ -243,19 +255,29 @@ class OpenAISurface:
         response = await self._pool.handle_async_request(request)
         stream = response.extensions["network_stream"]
         try:
+            decoder = Decoder(_coding(response.headers))
             exchange.is_event_stream = any(
                 name.lower() == b"content-type" and value.startswith(b"text/event-stream")
                 for name, value in response.headers
             )
-            await exchange.start(response.status, to_client(response.headers))
+            passed = to_client(response.headers, decoded=not decoder.is_identity)
+            await exchange.start(response.status, passed)
             if isinstance(stream, HookedStream):
                 stream.before_read = exchange.flush
+            taken = 0
             async for data in response.aiter_stream():
                 if not self._guard.is_good(caller):
                     raise Unauthenticated("This sign-in, or API token, has ended.", code="session_ended")
-                exchange.gather(data)
-                if exchange.pending_size > FLUSH_BYTES:
-                    await exchange.flush()
+                taken += 1
+                if taken % CHUNKS_IN_A_ROW == 0:
+                    await trio.lowlevel.cancel_shielded_checkpoint()
+                for piece in decoder.pieces(data):
+                    exchange.gather(piece)
+                    if exchange.pending_size > FLUSH_BYTES:
+                        await exchange.flush()
+                    if not decoder.is_identity:
+                        await trio.lowlevel.cancel_shielded_checkpoint()
+            decoder.end()
         finally:
             if isinstance(stream, HookedStream):
                 stream.before_read = None
@@ -288,6 +310,7 @@ class OpenAISurface:
         host = f"{run.endpoint.host}:{run.endpoint.port}" if run.endpoint else ""
         return [
             (b"host", host.encode()),
+            (b"accept-encoding", b"identity"),
             *passed,
             *added,
             (b"content-length", str(length).encode()),
@@ -313,6 +336,11 @@ class OpenAISurface:
             # A body of a promised length or type cannot be mended. Without its end the server cuts the connection,
             # which is the only honest signal.
             exchange.final = True
+
+
+def _coding(headers: Iterable[tuple[bytes, bytes]]) -> str:
+    """Return the codings that are on an answer, as one value."""
+    return ", ".join(value.decode("latin-1") for name, value in headers if name.lower() == b"content-encoding")
 
 
 def _is_chat(exchange: Exchange) -> bool:

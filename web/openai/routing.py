@@ -8,7 +8,7 @@ from domain.backends.definition import Backend
 from domain.errors import Invalid
 from projections.agents import Agent
 from web.auth.guard import Caller
-from web.openai.body import multipart_model, parse_json
+from web.openai.body import is_form, multipart_model, parse_json
 from web.services import Services
 
 
@@ -24,17 +24,17 @@ class Destination:
 
 
 async def destination(
-    services: Services, caller: Caller, body: bytes, content_type: str, query_model: str
+    services: Services, caller: Caller, body: bytes, headers: dict[str, str], query_model: str
 ) -> Destination:
     """Resolve the model that a request names, in its JSON, its form or its query string.
 
     `user: "agstack-<conversation id>"` leads to that conversation's agent. Raises NotFound, Invalid or Forbidden.
     """
     parsed: dict[str, Any] | None = None
-    if content_type.startswith("multipart/form-data"):
-        model = multipart_model(body, content_type)
+    if is_form(headers):
+        model = multipart_model(body, headers["content-type"])
     elif body:
-        parsed = parse_json(body)
+        parsed = await parse_json(body)
         model = parsed.get("model", "")
         if not isinstance(model, str):
             raise Invalid("`model` must be a string.", code="invalid_model")

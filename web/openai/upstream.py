@@ -10,6 +10,11 @@ from typing import Any
 import httpcore2
 import trio
 
+from supervisors.wire.client import HEAD_READ_BYTES, MAX_ANSWER_HEAD_BYTES
+
+# The library's own limit is three times as high, and so many headers take a while.
+httpcore2.AsyncHTTP11Connection.MAX_INCOMPLETE_EVENT_SIZE = MAX_ANSWER_HEAD_BYTES
+
 Hook = Callable[[], Awaitable[None]]
 
 _KEPT_SECONDS = 60.0
@@ -29,6 +34,8 @@ class HookedStream(httpcore2.AsyncNetworkStream):
         """Flush, then read."""
         if self.before_read:
             await self.before_read()
+        else:  # The head: the library goes through all of it in one go.
+            max_bytes = min(max_bytes, HEAD_READ_BYTES)
         return await self._stream.read(max_bytes, timeout)
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109

@@ -67,6 +67,8 @@ class StackCollector(Collector):
         gate = services.pool.house.gate.statistics()
         yield _gauge("agentstack_starts_waiting", "Starts that wait for a free place", gate["waiting"])
         yield _gauge("agentstack_turns_running", "Turns that run", services.turns.statistics()["running"])
+        transit = services.transit.statistics()["bytes"]
+        yield _gauge("agentstack_transit_bytes", "Memory of requests and answers that are under way", transit)
         proxy = self._proxy()
         yield _gauge("agentstack_proxy_exchanges", "Requests under way through /v1", proxy["exchanges"])
         yield _gauge("agentstack_proxy_connections", "Open connections to runners", proxy["connections"])

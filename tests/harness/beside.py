@@ -1,0 +1,71 @@
+"""What others notice while somebody does something to a server: how long they wait, and what memory it takes."""
+
+import threading
+import time
+from pathlib import Path
+from typing import Self
+
+import httpx
+
+from tests.harness.server import Server
+
+_PAUSE_SECONDS = 0.002
+
+
+class Beside:
+    """Asks for /healthz all the while. Use as a context manager; look at the figures afterwards.
+
+    `waits` is the longest that anybody waited, in units of the time that this process needs meanwhile, at its
+    slowest, for a fixed piece of work (some 20 ms on a machine with nothing else to do): a busy machine slows down
+    both. `memory` is how many bytes the server took more than before, at the most.
+    """
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._ask)
+        self._longest = 0.0
+        self._work = 0.0
+        self.asked = 0
+        self.unanswered = 0
+        self.memory = 0
+
+    @property
+    def waits(self) -> float:
+        """Return the longest wait."""
+        return self._longest / self._work
+
+    def __enter__(self) -> Self:
+        Path(f"/proc/{self._server.pid}/clear_refs").write_text("5")  # From now on, VmHWM is the most since now.
+        self._before = _kib(self._server, "VmRSS")
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+        self.memory = (_kib(self._server, "VmHWM") - self._before) * 1024
+
+    def _ask(self) -> None:
+        with httpx.Client(base_url=self._server.url, timeout=60, trust_env=False) as client:
+            while not self._stop.is_set() or not self.asked:
+                begun = time.perf_counter()
+                try:
+                    client.get("/healthz")
+                except httpx.HTTPError:
+                    self.unanswered += 1
+                self._longest = max(self._longest, time.perf_counter() - begun)
+                self.asked += 1
+                begun = time.perf_counter()
+                _work()
+                self._work = max(self._work, time.perf_counter() - begun)
+                time.sleep(_PAUSE_SECONDS)
+
+
+def _work() -> int:
+    return sum(n * n for n in range(250_000))
+
+
+def _kib(server: Server, name: str) -> int:
+    lines = Path(f"/proc/{server.pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
