@@ -29,8 +29,11 @@ from tests.harness.tokens import bearer
 from tests.harness.waiting import eventually
 
 MIB = 1 << 20
-NOTICED = 12
-"""What others may wait at the most, in the unit of `Beside`. What is mended here took a hundred, or a thousand."""
+NOTICED = 20
+"""What others may wait at the most, in the unit of `Beside`, for an answer that takes a few turns of the loop.
+
+What is mended here took fifty to two thousand.
+"""
 MEMORY = 64 * MIB
 JSON = {"Content-Type": "application/json"}
 CHAT = "/v1/chat/completions"
