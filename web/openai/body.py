@@ -40,7 +40,8 @@ async def read_body(receive: Receive, headers: dict[str, str], most: int, hold: 
     there is no memory left for it.
     """
     most = most if is_form(headers) else min(most, MAX_JSON_BYTES)
-    too_large = TooLarge(f"The body is larger than {most // 1_048_576} MiB, which is the limit here.")
+    limit = f"{most // 1_048_576} MiB"
+    too_large = TooLarge(f"The body is larger than {limit}, which is the limit here. Send less at once.")
     if int(headers.get("content-length") or 0) > most:
         raise too_large
     decoder = _decoder(headers)
