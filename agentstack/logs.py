@@ -1,12 +1,14 @@
 """Structured logs, on standard error: for people in a terminal, as JSON elsewhere."""
 
 import logging
-import math
 import sys
+import time
 from typing import Any
 
 import orjson
 import structlog
+
+from domain.limits.bucket import Buckets, Rate
 
 MOST_CHARACTERS = 4000
 """Of one text in a log line, a traceback aside: much of what is logged comes from elsewhere."""
@@ -60,15 +62,15 @@ def configure_logging(level: str, form: str) -> None:
 
 
 class _Seldom(logging.Filter):
-    """Lets one record a minute pass."""
+    """Lets one record of each logger pass a minute."""
 
-    _last = -math.inf
+    def __init__(self) -> None:
+        super().__init__()
+        self._records = Buckets(Rate(1, _REPEATED_SECONDS))
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Tell whether to log a record."""
-        passes = record.created - self._last >= _REPEATED_SECONDS
-        self._last = record.created if passes else self._last
-        return passes
+        return not self._records.take(record.name, time.monotonic())
 
 
 _SELDOM = _Seldom()

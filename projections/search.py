@@ -11,6 +11,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 import trio
@@ -115,7 +116,7 @@ class Search:
         index = self._index(user_id)
         async with index.lock:
             await self._refresh(user_id, index)
-            kept = [text for texts in index.texts.values() for text in texts]
+            kept = chain.from_iterable(index.texts.values())
             found = await trio.to_thread.run_sync(_found, kept, words, limit)
             for id_ in sorted(index.too_large):
                 texts = await trio.to_thread.run_sync(_texts, await self._load(id_))

@@ -34,7 +34,6 @@ from web.inspector.events import blueprint as events
 from web.inspector.health import blueprint as health
 from web.inspector.streams import blueprint as streams
 from web.keys.routes import blueprint as keys
-from web.limits import MAX_STRANGERS_BYTES
 from web.operations.routes import blueprint as operations
 from web.problems import Problem, handle_errors
 from web.runners.routes import blueprint as runners
@@ -125,8 +124,7 @@ def make_app(services: Services, guard: Guard, metrics: CollectorRegistry = REGI
             anonymous_origin()
             if request.endpoint != "auth.logout":
                 throttle().check_address(client_site())
-        if request.content_length is None or request.content_length > MAX_STRANGERS_BYTES:
-            await look_through_large_body()
+        await look_through_large_body()
 
     @app.after_request
     async def add_security_headers(response: Response) -> Response:

@@ -15,9 +15,9 @@ from quart_trio.asgi import TrioASGIHTTPConnection
 from quart_trio.wrappers import TrioRequest
 
 from domain.errors import DomainError
-from supervisors.wire.transit import Hold, Transit
+from supervisors.wire.transit import FREE_BYTES, Hold, Transit
 from web import limits
-from web.auth.address import client_address, site
+from web.auth.address import client_site
 from web.context import CORRELATION, ENDINGS
 from web.openai.errors import error_body
 from web.operations.metrics import REQUEST_SECONDS, REQUESTS
@@ -85,6 +85,7 @@ class _Body:
         self._receive = receive
         length = int(headers.get(b"content-length", 0))
         self.taken = not 0 < length <= _SMALL_BODY
+        self.is_large = length > FREE_BYTES or b"transfer-encoding" in headers
         self._end = trio.Event()
         self.refusal: DomainError | None = None
 
@@ -182,16 +183,20 @@ class Front:
                 )
 
     async def _ask_quart(self, scope: Scope, body: _Body, send: Send) -> None:
-        forwarded_for = ",".join(v.decode("latin-1") for n, v in scope["headers"] if n == b"x-forwarded-for")
-        peer = (scope.get("client") or [""])[0]
-        whose = site(client_address(peer, forwarded_for, self._settings.trusted_proxies))
-        with ExitStack() as endings, self._transit.hold(whose) as hold:
+        with ExitStack() as endings:
             scope[ENDINGS] = endings
-            await self._quart(scope, body.held(hold), send)
+            receive: Receive = body.receive
+            if body.is_large:  # Nothing else is counted, nor need it be known where it comes from.
+                receive = body.held(endings.enter_context(self._transit.hold(self._site(scope))))
+            await self._quart(scope, receive, send)
         if body.refusal:
             body.taken = True
             error = body.refusal
             await _refuse(send, False, status_of(error), error.message, error.reason)
+
+    def _site(self, scope: Scope) -> str:
+        forwarded_for = ",".join(v.decode("latin-1") for n, v in scope["headers"] if n == b"x-forwarded-for")
+        return client_site((scope.get("client") or [""])[0], forwarded_for, self._settings.trusted_proxies)
 
 
 def _request_id(scope: Scope) -> str:

@@ -15,12 +15,11 @@ _LARGE = 256 * 1024
 
 async def look_through_large_body() -> None:
     """Count what is in a large JSON body of this request, while others go on. Raises UnkeepableError."""
-    if request.is_json:
-        data = cast(bytes, await request.get_data())
-        if len(data) > _LARGE:
-            for _ in bounds.counted(data):
-                await trio.lowlevel.checkpoint()
-            g.is_counted = True
+    length = request.content_length
+    if request.is_json and (length is None or length > _LARGE):
+        for _ in bounds.counted(cast(bytes, await request.get_data())):
+            await trio.lowlevel.checkpoint()
+        g.is_counted = True
 
 
 class BoundedJSON(DefaultJSONProvider):

@@ -7,6 +7,8 @@ from typing import Protocol
 import structlog
 import trio
 
+from domain.limits.bucket import Buckets, Rate
+
 QUIET_SECONDS = 60.0
 """A warning is not repeated for so long, however many connections are refused."""
 
@@ -38,7 +40,7 @@ class Connections:
         self._site_of = site_of
         self._open: dict[str, dict[Connection, None]] = {}
         self._total = 0
-        self._warned_at = -math.inf
+        self._warnings = Buckets(Rate(1, QUIET_SECONDS))
 
     def statistics(self) -> dict[str, int]:
         """Return how many connections are open, and from how many sites."""
@@ -72,9 +74,7 @@ class Connections:
                 del self._open[site]
 
     def _warn(self, site: str, *, refused: bool) -> None:
-        now = trio.current_time()
-        if now - self._warned_at >= QUIET_SECONDS:
-            self._warned_at = now
+        if not self._warnings.take("full", trio.current_time()):
             _logger.warning(
                 "connections_full",
                 address=site or "any",

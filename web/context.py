@@ -11,7 +11,7 @@ from quart import current_app, g, request
 from domain.errors import Forbidden
 from eventlog.envelope import Origin
 from supervisors.wire.transit import Hold
-from web.auth.address import client_address, site
+from web.auth import address
 from web.auth.guard import Caller, Guard, refuse_foreign_origin
 from web.auth.throttle import SignInThrottle
 from web.seats import Desks, StreamSeats
@@ -86,8 +86,7 @@ def throttle() -> SignInThrottle:
 def client_site() -> str:
     """Return where this request comes from, in the form in which it is counted."""
     forwarded_for = ",".join(request.headers.getlist("X-Forwarded-For"))
-    trusted = services().settings.trusted_proxies
-    return site(client_address(request.remote_addr or "", forwarded_for, trusted))
+    return address.client_site(request.remote_addr or "", forwarded_for, services().settings.trusted_proxies)
 
 
 def anonymous_origin() -> Origin:

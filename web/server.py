@@ -14,7 +14,7 @@ from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.trio import serve
 from hypercorn.trio.tcp_server import TCPServer
 
-from supervisors.wire.reading import CHUNKS_IN_A_ROW
+from supervisors.wire.pace import Pace
 from web.connections import Connections
 
 STALL_SECONDS = 30.0
@@ -51,13 +51,10 @@ def _giving_way(handle: Callable[[Any], Awaitable[None]]) -> Callable[[Any], Awa
 
     One read may hold thousands of chunks, which nobody waits for when the answer is out already.
     """
-    count = 0
+    pace = Pace()
 
     async def handled(event: Any) -> None:
-        nonlocal count
-        count += 1
-        if count % CHUNKS_IN_A_ROW == 0:
-            await trio.lowlevel.checkpoint()
+        await pace.step()
         await handle(event)
 
     return handled

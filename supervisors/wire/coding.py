@@ -3,6 +3,8 @@
 import zlib
 from collections.abc import Iterator
 
+from supervisors.wire.pace import CHUNKS_IN_A_ROW, Pace
+
 PIECE_BYTES = 64 * 1024
 """The most that is decoded in one go."""
 _HEAD_BYTES = 2
@@ -17,7 +19,7 @@ class Decoder:
     """Takes encoded bytes as they come, and gives back what they stand for.
 
     `coding` is the value of Content-Encoding: "" or identity, gzip, x-gzip or deflate. Raises CodingError for any
-    other, several on top of each other among them.
+    other, several on top of each other among them. Await `pace.step()` after each piece.
     """
 
     def __init__(self, coding: str) -> None:
@@ -28,6 +30,7 @@ class Decoder:
         self._kind = kinds[self.coding]
         self._inflater = zlib.decompressobj(self._kind) if self._kind is not None else None
         self._first = b""
+        self.pace = Pace(CHUNKS_IN_A_ROW if self.is_identity else 1)
 
     @property
     def is_identity(self) -> bool:

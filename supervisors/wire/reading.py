@@ -9,8 +9,6 @@ from supervisors.wire.coding import Decoder
 
 IDENTITY = {"accept-encoding": "identity"}
 """Sent with every request to an agent: what is encoded would come late, and hide how much it is."""
-CHUNKS_IN_A_ROW = 64
-"""How many chunks are taken before others get their turn: thousands may have come in one read."""
 
 
 async def each_piece(response: httpx.Response, take: Callable[[bytes], bool]) -> None:
@@ -20,22 +18,17 @@ async def each_piece(response: httpx.Response, take: Callable[[bytes], bool]) ->
     """
     decoder = Decoder(response.headers.get("content-encoding", ""))
     failure: Exception | None = None
-    taken = 0
     with trio.CancelScope() as enough:
         async for data in response.aiter_raw():
             # Never left in the middle, but cancelled where it waits: only so are the library's generators closed.
             if enough.cancel_called:
                 continue
-            taken += 1
-            if taken % CHUNKS_IN_A_ROW == 0:
-                await trio.lowlevel.cancel_shielded_checkpoint()
             try:
                 for piece in decoder.pieces(data):
                     if take(piece):
                         enough.cancel()
                         break
-                    if not decoder.is_identity:
-                        await trio.lowlevel.cancel_shielded_checkpoint()
+                    await decoder.pace.step()
             except Exception as error:
                 failure = error
                 enough.cancel()

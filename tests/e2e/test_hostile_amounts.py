@@ -6,23 +6,21 @@ Each is sent while another asks for /healthz. What took seconds, and gigabytes, 
 import gzip
 import select
 import socket
-import zlib
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any
 
 import httpx
-import orjson
 import pytest
 
-from tests.agents.chunks import DONE, chunk, completion
-from tests.harness.beside import Beside
+from tests.agents.chunks import DONE, chunk
+from tests.harness.beside import NOTICED, Beside
 from tests.harness.contract import is_openai_error, is_problem
 from tests.harness.faults import abandoned_generators, faults
 from tests.harness.keys import environment
-from tests.harness.person import Person
+from tests.harness.person import Person, chat_body
+from tests.harness.raw_answers import EVENTS, chunked, whole, zipped
 from tests.harness.scripted import Gates, scripted_backend
 from tests.harness.server import Server
 from tests.harness.sockets import connect, head, read_until
@@ -30,11 +28,6 @@ from tests.harness.tokens import bearer
 from tests.harness.waiting import eventually
 
 MIB = 1 << 20
-NOTICED = 20
-"""What others may wait at the most, in the unit of `Beside`, for an answer that takes a few turns of the loop.
-
-What is mended here took fifty to two thousand.
-"""
 MEMORY = 64 * MIB
 JSON = {"Content-Type": "application/json"}
 CHAT = "/v1/chat/completions"
@@ -58,71 +51,54 @@ def user(server: Server) -> Iterator[Person]:
         yield person
 
 
-def _whole(kind: str, body: bytes, *headers: str) -> bytes:
-    lines = ["HTTP/1.1 200 OK", f"content-type: {kind}", f"content-length: {len(body)}", *headers, "", ""]
-    return "\r\n".join(lines).encode() + body
-
-
-def _chunked(kind: str, *chunks: bytes) -> bytes:
-    head = f"HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\ntransfer-encoding: chunked\r\n\r\n".encode()
-    return head + b"".join(b"%x\r\n%s\r\n" % (len(data), data) for data in chunks) + b"0\r\n\r\n"
-
-
-def _zipped(kind: str, *pieces: bytes) -> bytes:
-    made = zlib.compressobj(9, wbits=zlib.MAX_WBITS | 16)
-    body = b"".join(map(made.compress, pieces)) + made.flush()
-    return _whole(kind, body, "content-encoding: gzip")
-
-
 X = b"x" * MIB
 DEEP = b"[" * 1000 + b"]" * 1000
-EVENTS = "text/event-stream"
 ANSWERS: dict[str, tuple[Callable[[], bytes], str]] = {
-    "100 MiB of JSON": (lambda: _whole("application/json", b'{"a": "' + 100 * X + b'"}'), "larger than 8 MiB"),
+    "100 MiB of JSON": (lambda: whole("application/json", b'{"a": "' + 100 * X + b'"}'), "larger than 8 MiB"),
     "200 MiB of JSON, zipped": (
-        lambda: _zipped("application/json", b'{"a": "', *[X] * 200, b'"}'),
+        lambda: zipped("application/json", b'{"a": "', *[X] * 200, b'"}'),
         "larger than 8 MiB",
     ),
     "7 MiB of lists": (
-        lambda: _whole("application/json", b"[" + b"[]," * (7 * MIB // 3)),
+        lambda: whole("application/json", b"[" + b"[]," * (7 * MIB // 3)),
         "more than 100000 values",
     ),
     "7 MiB of escapes": (
-        lambda: _whole("application/json", b'{"choices": "' + b"\\n" * (7 * MIB // 2) + b'"}'),
+        lambda: whole("application/json", b'{"choices": "' + b"\\n" * (7 * MIB // 2) + b'"}'),
         "not a chat completion",
     ),
     "an error of 100 MiB": (
-        lambda: _whole("text/plain", 100 * X).replace(b"200 OK", b"500 No", 1),
+        lambda: whole("text/plain", 100 * X).replace(b"200 OK", b"500 No", 1),
         "status 500",
     ),
     "an error of 200 MiB, zipped": (
-        lambda: _zipped("text/plain", *[X] * 200).replace(b"200 OK", b"500 No", 1),
+        lambda: zipped("text/plain", *[X] * 200).replace(b"200 OK", b"500 No", 1),
         "status 500",
     ),
-    "20 MiB of line ends, zipped": (lambda: _zipped(EVENTS, b"\n" * MIB, *[b"\n" * MIB] * 19), "broke off"),
-    "200 MiB of one line, zipped": (lambda: _zipped(EVENTS, b"data: ", *[X] * 200), "without an end"),
+    "20 MiB of line ends, zipped": (lambda: zipped(EVENTS, b"\n" * MIB, *[b"\n" * MIB] * 19), "broke off"),
+    "200 MiB of one line, zipped": (lambda: zipped(EVENTS, b"data: ", *[X] * 200), "without an end"),
     "a long line, byte by byte": (
-        lambda: _chunked(EVENTS, b"data: " + b"x" * 900_000, *[b"x"] * 50_000),
+        lambda: chunked(EVENTS, b"data: " + b"x" * 900_000, *[b"x"] * 50_000),
         "broke off",
     ),
-    "lines of a byte": (lambda: _whole(EVENTS, b"x\n" * (4 * MIB)), "broke off"),
-    "a line of lists": (lambda: _whole(EVENTS, b"data: [" + b"[]," * 300_000 + b"\n\n"), "more than 100000 values"),
+    "lines of a byte": (lambda: whole(EVENTS, b"x\n" * (4 * MIB)), "broke off"),
+    "a line of lists": (lambda: whole(EVENTS, b"data: [" + b"[]," * 300_000 + b"\n\n"), "more than 100000 values"),
     "100,000 times 100 Continue": (
-        lambda: b"HTTP/1.1 100\r\n\r\n" * 100_000 + _whole(EVENTS, chunk("word") + DONE),
+        lambda: b"HTTP/1.1 100\r\n\r\n" * 100_000 + whole(EVENTS, chunk("word") + DONE),
         "",
     ),
     "thousands of headers": (lambda: b"HTTP/1.1 200 OK\r\n" + b"a:\r\n" * 24_000 + b"\r\n", "broke"),
     "a reason that is nested deeply": (
-        lambda: _whole(
+        lambda: whole(
             "application/json", b'{"choices":[{"message":{"content":"x"},"finish_reason":' + DEEP + b"}]}"
         ),
         "",
     ),
     "an error that is nested deeply": (
-        lambda: _whole("application/json", b'{"error": ' + DEEP + b"}"),
+        lambda: whole("application/json", b'{"error": ' + DEEP + b"}"),
         "too deeply",
     ),
-    "many short words": (lambda: _whole(EVENTS, chunk("x") * 20_000 + DONE), ""),
+    "many short words": (lambda: whole(EVENTS, chunk("x") * 20_000 + DONE), ""),
 }
 """Answers to turns, and the words with which they end."""
 
@@ -143,18 +119,18 @@ def test_a_turn_whatever_amounts_its_agent_answers_holds_up_nobody(
 
 
 PASSED: dict[str, Callable[[], bytes]] = {
-    "byte by byte": lambda: _chunked(EVENTS, *[b"x"] * 100_000),
-    "line by line": lambda: _chunked(EVENTS, *[b"\n\n"] * 50_000),
-    "100,000 times 100 Continue": lambda: b"HTTP/1.1 100\r\n\r\n" * 100_000 + _whole("text/plain", b"x" * 100_000),
-    "200 MiB, zipped": lambda: _zipped("application/json", *[X] * 200),
-    "200 MiB of events, zipped": lambda: _zipped(EVENTS, *[X] * 200),
+    "byte by byte": lambda: chunked(EVENTS, *[b"x"] * 100_000),
+    "line by line": lambda: chunked(EVENTS, *[b"\n\n"] * 50_000),
+    "100,000 times 100 Continue": lambda: b"HTTP/1.1 100\r\n\r\n" * 100_000 + whole("text/plain", b"x" * 100_000),
+    "200 MiB, zipped": lambda: zipped("application/json", *[X] * 200),
+    "200 MiB of events, zipped": lambda: zipped(EVENTS, *[X] * 200),
 }
 
 
 @pytest.mark.parametrize("name", PASSED)
 def test_what_is_passed_on_holds_up_nobody(server: Server, user: Person, gates: Gates, name: str) -> None:
     gates.folder.joinpath("amount").write_bytes(PASSED[name]())
-    with Beside(server) as beside, user.http.stream("POST", CHAT, json=_chat("raw amount")) as answer:
+    with Beside(server) as beside, user.http.stream("POST", CHAT, json=chat_body("raw amount")) as answer:
         taken = sum(map(len, answer.iter_raw()))
     assert taken in {100_000, 200 * MIB}
     assert beside.memory < MEMORY
@@ -397,56 +373,10 @@ def test_asking_again_and_again_is_counted_as_what_it_writes(tmp_path: Path, gat
         assert 120 < int(refused.headers["retry-after"]) < 240
 
 
-# -- what is encoded --------------------------------------------------------------------------------------
-
-
-def test_agents_are_asked_for_answers_that_are_not_encoded(user: Person) -> None:
-    seen = user.http.post(CHAT, json=_chat("echo"), headers={"accept-encoding": "gzip, br, zstd"}).json()["headers"]
-    assert [value for name, value in seen if name.lower() == "accept-encoding"] == ["identity"]
-
-
-def test_an_answer_that_is_encoded_all_the_same_is_decoded_on_its_way(user: Person, gates: Gates) -> None:
-    gates.folder.joinpath("zipped").write_bytes(_zipped("application/json", orjson.dumps(completion("in gzip"))))
-    answer = user.http.post(CHAT, json=_chat("raw zipped"))
-    assert answer.json()["choices"][0]["message"]["content"] == "in gzip"
-    assert "content-encoding" not in answer.headers
-    conversation = user.conversation()
-    assert user.await_turn(conversation, user.ask(conversation, "raw zipped")) == "finished"
-    assert user.messages(conversation)[-1] == ("assistant", "in gzip")
-
-
-def test_what_an_encoded_stream_has_used_counts(server: Server, gates: Gates) -> None:
-    told = b'data: {"choices": [], "usage": {"prompt_tokens": 5, "completion_tokens": 7}}\n\n'
-    gates.folder.joinpath("zipped").write_bytes(_zipped(EVENTS, chunk("word") + told + DONE))
-    with Person(server) as user:
-        assert user.chat("raw zipped", stream=True).text.endswith("[DONE]\n\n")
-        totals = user.http.get("/api/me/usage").json()["totals"]
-        assert (totals["prompt_tokens"], totals["completion_tokens"], totals["unknown"]) == (5, 7, 0)
-
-
-@pytest.mark.parametrize("coding", ["br", "zstd", "gzip, gzip"])
-def test_an_answer_in_an_unknown_coding_is_a_bad_gateway(user: Person, gates: Gates, coding: str) -> None:
-    gates.folder.joinpath("odd").write_bytes(_whole("application/json", b"odd", f"content-encoding: {coding}"))
-    is_openai_error(user.http.post(CHAT, json=_chat("raw odd")), 502)
-    conversation = user.conversation()
-    assert user.await_turn(conversation, user.ask(conversation, "raw odd")) == "failed"
-    assert "not known here" in user.messages(conversation)[-1][1]
-
-
 def test_a_million_characters_may_be_sent_as_escapes(user: Person) -> None:
     path = f"/api/conversations/{user.conversation()}/messages"
     body = b'{"role": "user", "content": "' + b"\\u4e2d" * 1_000_000 + b'"}'
     assert user.http.post(path, content=body, headers=JSON).is_success
-
-
-@pytest.mark.parametrize("coding", ["gzip", "deflate"])
-def test_a_request_may_be_encoded(user: Person, coding: str) -> None:
-    plain = orjson.dumps(_chat("echo"))
-    encoded = gzip.compress(plain) if coding == "gzip" else zlib.compress(plain)
-    answer = user.http.post(CHAT, content=encoded, headers={**JSON, "content-encoding": coding})
-    assert answer.is_success, answer.text
-    assert "content-encoding" not in {name.lower() for name, _ in answer.json()["headers"]}
-    assert '"echo"' in answer.json()["body"]
 
 
 def test_a_request_that_stands_for_too_much_is_refused(server: Server, user: Person) -> None:
@@ -458,23 +388,6 @@ def test_a_request_that_stands_for_too_much_is_refused(server: Server, user: Per
     assert beside.waits < NOTICED
 
 
-@pytest.mark.parametrize("coding", ["zstd", "br", "gzip, gzip"])
-def test_a_request_in_an_unknown_coding_is_told_so(user: Person, coding: str) -> None:
-    headers = {**JSON, "content-encoding": coding}
-    is_openai_error(user.http.post(CHAT, content=b"odd", headers=headers), 415)
-    is_problem(user.http.post("/api/agents", content=b"odd", headers=headers), 415, "unsupported_encoding")
-
-
-def test_a_request_that_is_not_encoded_as_it_says_is_told_so(user: Person) -> None:
-    headers = {**JSON, "content-encoding": "gzip"}
-    is_openai_error(user.http.post(CHAT, content=b"not gzip at all", headers=headers), 400)
-    is_openai_error(user.http.post(CHAT, content=gzip.compress(b"{}" * 50)[:-5], headers=headers), 400)
-
-
 def test_the_server_met_all_this_without_an_error_of_its_own(server: Server) -> None:
     assert faults(server) == []
     assert abandoned_generators(server) == []
-
-
-def _chat(text: str, model: str = "scripted") -> dict[str, Any]:
-    return {"model": model, "messages": [{"role": "user", "content": text}]}

@@ -15,6 +15,7 @@ from eventlog.filter import Filter
 from eventlog.log import EventLog, open_log
 from eventlog.reader import Reader
 from tests.eventlog.things import MAPPER, ORIGIN, Gate, Happened, append, to
+from tests.harness.turns import counting_turns
 
 
 async def test_an_append_is_returned_as_it_is_read_back(tmp_path: Path) -> None:
@@ -407,18 +408,16 @@ async def test_a_number_that_cannot_be_stored_fails_only_its_own_request(tmp_pat
 
 
 async def test_a_long_text_is_encoded_while_others_go_on(tmp_path: Path) -> None:
-    turns = 0
+    long = [Happened(n=n, text="x" * 200_000) for n in range(20)]
+    async with open_log(tmp_path, MAPPER) as log:
+        counted = 0
+        async with counting_turns() as turns:
 
-    async def other() -> None:
-        nonlocal turns
-        while True:
-            await trio.lowlevel.checkpoint()
-            turns += 1
+            def committed(_: object) -> None:
+                nonlocal counted
+                counted = turns.count
 
-    async with open_log(tmp_path, MAPPER) as log, trio.open_nursery() as nursery:
-        long = [Happened(n=n, text="x" * 200_000) for n in range(20)]
-        log.listen(lambda _: nursery.cancel_scope.cancel())
-        nursery.start_soon(other)
-        await log.append(StreamAppend("s", 0, long), origin=ORIGIN)
+            log.listen(committed)
+            await log.append(StreamAppend("s", 0, long), origin=ORIGIN)
         assert [r.event for r in await log.read(Filter())] == long
-    assert turns > 20
+    assert counted > 20

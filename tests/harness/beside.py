@@ -9,6 +9,11 @@ import httpx
 
 from tests.harness.server import Server
 
+NOTICED = 20
+"""What others may wait at the most, as `Beside.waits` tells it, for an answer that takes a few turns of the loop.
+
+What is mended here took fifty to two thousand.
+"""
 _PAUSE_SECONDS = 0.002
 _PROCESS_CLOCK = 2
 """How Linux numbers the clock of the processor time of a process: the complement of its id, and this."""

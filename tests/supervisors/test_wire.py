@@ -15,8 +15,10 @@ from hypothesis import strategies as st
 from domain.errors import TooMany, Unavailable
 from supervisors.wire.coding import PIECE_BYTES, CodingError, Decoder
 from supervisors.wire.documents import MAX_VALUES, DocumentError, read_document, read_line
-from supervisors.wire.reading import CHUNKS_IN_A_ROW, each_piece, read_at_most
+from supervisors.wire.pace import CHUNKS_IN_A_ROW
+from supervisors.wire.reading import each_piece, read_at_most
 from supervisors.wire.transit import FREE_BYTES, Transit
+from tests.harness.turns import counting_turns
 
 MIB = 1 << 20
 
@@ -143,19 +145,9 @@ async def test_others_get_their_turn_while_there_is_always_more(encoded: bool) -
     response = httpx.Response(
         200, headers={"content-encoding": "gzip"} if encoded else {}, stream=Body(iter(chunks), 10_000)
     )
-    turns = 0
-
-    async def other() -> None:
-        nonlocal turns
-        while True:
-            await trio.lowlevel.checkpoint()
-            turns += 1
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(other)
+    async with counting_turns() as turns:
         await each_piece(response, lambda _: False)
-        nursery.cancel_scope.cancel()
-    assert turns >= (64 * MIB // PIECE_BYTES if encoded else 2000 // CHUNKS_IN_A_ROW) - 2
+    assert turns.count >= (64 * MIB // PIECE_BYTES if encoded else 2000 // CHUNKS_IN_A_ROW) - 2
 
 
 async def test_what_goes_wrong_with_a_piece_is_told_once_the_body_is_closed() -> None:

@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from tests.conftest import FAST_DEMO
-from tests.harness.beside import Beside
+from tests.harness.beside import NOTICED, Beside
 from tests.harness.contract import has_shape, is_problem, new_email
 from tests.harness.faults import faults
 from tests.harness.inside import inside
@@ -142,7 +142,7 @@ def test_an_answer_of_whatever_amount_holds_up_nobody(
         found = tried(admin, models.url(how))
     assert words in found["detail"]
     assert beside.memory < 32 << 20
-    assert beside.waits < 20
+    assert beside.waits < NOTICED
 
 
 def test_a_redirect_is_not_followed(admin: httpx.Client, models: ModelServer) -> None:

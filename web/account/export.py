@@ -15,6 +15,7 @@ from web.auth.guard import Caller
 from web.auth.routes import Account
 from web.context import person, services, take_desk
 from web.conversations.export import as_json
+from web.pieces import gathered
 from web.services import Services
 
 blueprint = Blueprint("account_export", __name__, url_prefix="/api/me/export")
@@ -61,7 +62,7 @@ class Export:
         summary = self._services.views.conversations.owned(conversation_id, self._user.id)
         state = await self._services.conversations.load(conversation_id, self._user.id)
         joint, self._joint = self._joint, b",\n"
-        return chain([joint], as_json(summary, state))
+        return gathered(chain([joint], as_json(summary, state)))
 
     def _head(self) -> dict[str, Any]:
         views, user = self._services.views, self._user

@@ -27,6 +27,11 @@ def client_address(peer: str, forwarded_for: str, trusted: Sequence[Network]) ->
     return address
 
 
+def client_site(peer: str, forwarded_for: str, trusted: Sequence[Network]) -> str:
+    """Return where a request comes from, in the form in which it is counted."""
+    return site(client_address(peer, forwarded_for, trusted))
+
+
 def site(address: Address | None) -> str:
     """Return what is counted as one place: an IPv4 address, or the network of an IPv6 address."""
     if isinstance(address, IPv6Address):

@@ -18,7 +18,7 @@ from domain.keys.policy import Effective
 from supervisors.wire.client import make_client
 from supervisors.wire.coding import CodingError
 from supervisors.wire.documents import DocumentError, read_document
-from supervisors.wire.reading import read_at_most
+from supervisors.wire.reading import IDENTITY, read_at_most
 from web.context import caller, services
 
 BASE_URL, API_KEY, MODEL = "LLM_BASE_URL", "LLM_API_KEY", "LLM_MODEL"
@@ -132,7 +132,7 @@ async def _resolved(host: str, port: int) -> IPv4Address | IPv6Address | None:
 async def _get(url: str, address: IPv4Address | IPv6Address, key: str) -> tuple[int, bytes]:
     """Ask the address that was looked at, so that a name cannot lead elsewhere in the meantime."""
     asked = httpx.URL(url)
-    headers = {"host": asked.netloc.decode("ascii"), "accept": "application/json", "accept-encoding": "identity"}
+    headers = {"host": asked.netloc.decode("ascii"), "accept": "application/json", **IDENTITY}
     if key:
         headers["authorization"] = f"Bearer {key}"
     async with make_client(timeout=_SECONDS) as client:

@@ -10,7 +10,6 @@ from werkzeug.http import parse_options_header
 from domain.errors import Invalid, TooLarge, Unsupported
 from supervisors.wire.coding import CodingError, Decoder
 from supervisors.wire.documents import DocumentError, read_document
-from supervisors.wire.reading import CHUNKS_IN_A_ROW
 from supervisors.wire.transit import Hold
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -46,27 +45,24 @@ async def read_body(receive: Receive, headers: dict[str, str], most: int, hold: 
         raise too_large
     decoder = _decoder(headers)
     body: list[bytes] = []
-    size, received, taken, more = 0, 0, 0, True
+    size, received, more = 0, 0, True
     with trio.move_on_after(BODY_SECONDS) as deadline:
         while more:
             message = await receive()
             if message["type"] == "http.disconnect":
                 raise ClientGoneError
             more = message.get("more_body", False)
-            received += len(message.get("body", b""))
+            chunk = message.get("body", b"")
+            received += len(chunk)
             if received > most:  # Also of what stands for nothing.
                 raise too_large
-            taken += 1
-            if taken % CHUNKS_IN_A_ROW == 0:
-                await trio.lowlevel.checkpoint()
-            for piece in decoder.pieces(message.get("body", b"")):
+            for piece in decoder.pieces(chunk):
                 body.append(piece)
                 size += len(piece)
                 hold.grow(len(piece))
                 if size > most:
                     raise too_large
-                if not decoder.is_identity:
-                    await trio.lowlevel.checkpoint()
+                await decoder.pace.step()
     if deadline.cancelled_caught:
         raise Invalid(f"The body did not arrive within {BODY_SECONDS:.0f} seconds.", code="slow_body")
     decoder.end()

@@ -21,7 +21,6 @@ from supervisors.runners.lease import SILENCE_SECONDS, SILENT, ask_runner
 from supervisors.runners.probe import auth_headers
 from supervisors.runners.run import Run
 from supervisors.wire.coding import CodingError, Decoder
-from supervisors.wire.reading import CHUNKS_IN_A_ROW
 from web.auth.guard import Caller, Guard
 from web.context import CORRELATION
 from web.openai.body import ClientGoneError, Receive, read_body, written
@@ -264,19 +263,14 @@ class OpenAISurface:
             await exchange.start(response.status, passed)
             if isinstance(stream, HookedStream):
                 stream.before_read = exchange.flush
-            taken = 0
             async for data in response.aiter_stream():
                 if not self._guard.is_good(caller):
                     raise Unauthenticated("This sign-in, or API token, has ended.", code="session_ended")
-                taken += 1
-                if taken % CHUNKS_IN_A_ROW == 0:
-                    await trio.lowlevel.cancel_shielded_checkpoint()
                 for piece in decoder.pieces(data):
                     exchange.gather(piece)
                     if exchange.pending_size > FLUSH_BYTES:
                         await exchange.flush()
-                    if not decoder.is_identity:
-                        await trio.lowlevel.cancel_shielded_checkpoint()
+                    await decoder.pace.step()
             decoder.end()
         finally:
             if isinstance(stream, HookedStream):
