@@ -72,7 +72,8 @@ def count(data: bytes, enough: int) -> Iterator[int]:
     found, place, in_text = 0, 0, False
     while place < len(data) and found <= enough:
         end = min(place + _WINDOW, len(data))
-        if in_text and (rest := _REST.match(data, place, end)):
+        # One byte more, so that an escape that the window would cut is read as a whole: each round gets on.
+        if in_text and (rest := _REST.match(data, place, end + 1)):
             place, in_text = rest.end(), rest.group(1) is None
         tokens = iter(()) if in_text else _TOKEN.finditer(data, place, end)
         for token in tokens:
@@ -81,7 +82,7 @@ def count(data: bytes, enough: int) -> Iterator[int]:
             if found > enough:
                 break
         if not in_text or end == len(data):
-            place = end
+            place = max(place, end)
         yield found
 
 

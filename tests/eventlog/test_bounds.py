@@ -162,6 +162,7 @@ def test_no_document_is_read_more_than_once(piece: bytes, tail: bytes) -> None:
     window=st.integers(1, 9),
     enough=st.integers(0, 40),
 )
+@example(pieces=[b'"', b"\\", b"x", b'"'], window=1, enough=0)  # An escape that no window holds.
 def test_it_is_all_the_same_in_how_many_pieces_a_document_is_counted(
     pieces: list[bytes], window: int, enough: int
 ) -> None:
