@@ -150,6 +150,7 @@ async def open_stack(settings: Settings, *, read_only: bool = False) -> AsyncIte
                 data_root=folder,
                 secret=instance_secret,
                 callback_urls=callback_urls(settings),
+                agents_host=str(settings.backend_host),
             ),
             homes=Homes(backends_path(settings).absolute().parent),
             gate=StartGate(settings.max_parallel_starts),
@@ -379,7 +380,8 @@ def _wake_watchers(signals: Signals, records: Sequence[Recorded[Any]]) -> None:
 
 def _announce(settings: Settings, token: str) -> None:
     """Tell a person where to go. On standard output, which nothing else uses."""
-    click.echo(f"agent-stack is running at {settings.address}")
+    page = settings.public_origin or settings.address
+    click.echo(f"agent-stack is running at {page}")
     if token:
-        click.echo(f"Create the admin account (this link works once): {settings.address}/#/setup?token={token}")
+        click.echo(f"Create the admin account (this link works once): {page}/#/setup?token={token}")
     sys.stdout.flush()

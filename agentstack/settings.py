@@ -4,7 +4,7 @@ import os
 import re
 import secrets as random
 from functools import cached_property
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -72,12 +72,42 @@ def _origins(value: Any) -> Any:
     return parts
 
 
+def _one_origin(value: Any) -> Any:
+    found = _origins(value.rstrip("/ ")) if isinstance(value, str) else value
+    if len(found) > 1:
+        raise ValueError("must be one origin; more names go into ALLOWED_HOSTS")
+    scheme, separator, host = (found[0] if found else "").partition("://")
+    return f"{scheme}{separator}{_ascii(host)}"
+
+
+def _names(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    parts = tuple(_ascii(p.lower().rstrip(".")) for p in _parts(value))
+    wrong = [p for p in parts if not re.fullmatch(r"(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*", p)]
+    if wrong:
+        raise ValueError(f"{wrong[0]!r} is not a name such as chat.example.org or *.example.org, without a port")
+    return parts
+
+
+def _ascii(name: str) -> str:
+    """Return a name as browsers send it. Raises ValueError."""
+    return name if name.isascii() else name.encode("idna").decode()
+
+
+def _loopback(address: IPv4Address) -> IPv4Address:
+    if not address.is_loopback:
+        raise ValueError("must be an address of this machine only, such as 127.0.0.2")
+    return address
+
+
 def _parts(value: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in value.split(",") if part.strip())
 
 
 Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_networks)]
 Origins = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_origins)]
+HostNames = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_names)]
 
 
 class Settings(BaseSettings):
@@ -128,6 +158,14 @@ class Settings(BaseSettings):
     cors_origins: Origins = Field(
         (), description="Origins, divided by commas, whose pages may use /v1 with an API token."
     )
+    public_origin: Annotated[str, BeforeValidator(_one_origin)] = Field(
+        "", description="Where people open the page, such as https://chat.example.org, when that is a name."
+    )
+    allowed_hosts: HostNames = Field(
+        (),
+        description="More names, divided by commas, under which the server may be asked; *.example.org stands for "
+        "all below it. IP addresses and localhost always work.",
+    )
     sign_ins_per_address: Seconds = Field(
         30, description="How many sign-ins and sign-ups one address may try in a minute; 0: any number."
     )
@@ -165,6 +203,11 @@ class Settings(BaseSettings):
     )
     min_idle_seconds: Seconds = Field(60, description="The shortest idle time that a user may choose.")
     max_idle_seconds: Seconds = Field(21600, description="The longest idle time that a user may choose.")
+    backend_host: Annotated[IPv4Address, AfterValidator(_loopback)] = Field(
+        IPv4Address("127.0.0.2"),
+        description="Address of this machine on which runners listen. It should be another one than the page's: "
+        "browsers send a sign-in to every port of an address.",
+    )
     backend_port_start: Port = Field(19000, description="First port for runners.")
     backend_port_end: Port = Field(19999, description="Last port for runners.")
     backend_startup_timeout: Annotated[float, Field(gt=0)] = Field(
@@ -263,12 +306,24 @@ class Settings(BaseSettings):
         return self.router_bind_host in {"127.0.0.1", "::1", "localhost"}
 
     @property
+    def agents_live_apart(self) -> bool:
+        """Whether agents listen on an address at which nobody opens the page."""
+        return str(self.backend_host) not in {"127.0.0.1", self.router_bind_host}
+
+    @property
     def notices(self) -> list[str]:
         """What an admin should know of these settings."""
         found = []
         if self.reaper_interval_seconds is not None:
             found.append("REAPER_INTERVAL_SECONDS is no longer needed: every runner has its own idle timer.")
-        if not self.listens_on_loopback and not self.cookie_secure:
+        if not self.agents_live_apart:
+            found.append(
+                f"Agents listen on {self.backend_host}, as the page may: whoever opens an agent's link there shows "
+                "the agent their sign-in. Set BACKEND_HOST to another address, such as 127.0.0.2."
+            )
+        if self.public_origin.startswith("https:") and not self.cookie_secure:
+            found.append("PUBLIC_ORIGIN is https: set COOKIE_SECURE=true too.")
+        elif not self.listens_on_loopback and not self.cookie_secure:
             found.append(
                 f"Listening on {self.router_bind_host} with COOKIE_SECURE=false: put a reverse proxy with TLS in "
                 "front and set COOKIE_SECURE=true."

@@ -1,15 +1,17 @@
 """Ports for runners."""
 
+import errno
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from supervisors.engines.protocol import EngineError
 
 
 class PortPool:
-    """Hands out ports of a range on the loopback address that nobody listens on. Both ends are included."""
+    """Hands out ports of a range that nobody listens on at any of the `hosts`. Both ends are included."""
 
-    def __init__(self, first: int, last: int) -> None:
+    def __init__(self, first: int, last: int, hosts: Sequence[str]) -> None:
+        self._hosts = tuple(dict.fromkeys(hosts))
         self._first = first
         self._last = last
         self._reserved: set[int] = set()
@@ -19,12 +21,13 @@ class PortPool:
         return f"<PortPool {self._first}..{self._last}, {len(self._reserved)} reserved>"
 
     def reserve(self) -> int:
-        """Return a free port and keep it from others until it is released. Raises EngineError when none is free.
+        """Return a free port and keep it from others until it is released.
 
+        Raises EngineError when none is free, or when the machine does not have one of the addresses.
         The search goes round the range, so a port that was just given back rests for as long as possible.
         """
         for port in self._candidates():
-            if port not in self._reserved and _is_free(port):
+            if port not in self._reserved and all(_is_free(host, port) for host in self._hosts):
                 self._reserved.add(port)
                 self._next = port + 1 if port < self._last else self._first
                 return port
@@ -46,11 +49,16 @@ class PortPool:
         yield from range(self._first, self._next)
 
 
-def _is_free(port: int) -> bool:
+def _is_free(host: str, port: int) -> bool:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
+            probe.bind((host, port))
+        except OSError as error:
+            if error.errno == errno.EADDRNOTAVAIL:
+                raise EngineError(
+                    f"This machine has no address {host} for agents to listen on. Add it (on macOS: sudo ifconfig "
+                    f"lo0 alias {host}), or set BACKEND_HOST to another address of this machine only."
+                ) from None
             return False
     return True

@@ -14,7 +14,7 @@ FAST_DEMO = {
     "display_name": "Demo agent",
     "engine": "process",
     "command": ["{python}", "-m", "images.demo"],
-    "extra_env": {"DEMO_PORT": "{port}", "DEMO_WORDS_PER_SECOND": "0"},
+    "extra_env": {"DEMO_HOST": "{host}", "DEMO_PORT": "{port}", "DEMO_WORDS_PER_SECOND": "0"},
     "api_key_env": "DEMO_API_KEY",
     "ready_path": "/v1/models",
     "stop_grace_seconds": 2,

@@ -52,6 +52,12 @@ class WebSettings:
     sign_ins_per_account: int
     trusted_proxies: tuple[Network, ...]
     cors_origins: frozenset[str]
+    public_origin: str
+    """Where people open the page, "" when the admin has not said so."""
+    allowed_hosts: frozenset[str]
+    """More names of this server; `*.example.org` stands for all below it."""
+    agents_address: str
+    """Where agents listen, and nobody opens the page; "" when it is the same address as the page's."""
     private_upstreams: bool
     read_only: bool
     """Nothing can be changed or started: it shows how things were."""

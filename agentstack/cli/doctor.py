@@ -28,7 +28,8 @@ from projections.unreadable import UnreadableEvents
 from projections.views import find_unreadable
 from supervisors.engines.docker.engine import DockerEngine
 from supervisors.engines.docker.images import names_of
-from supervisors.engines.protocol import EngineError
+from supervisors.engines.protocol import EngineError, names_host
+from supervisors.runners.start import SAY_HOST
 
 _LEAST_FREE = 1 << 30
 
@@ -157,6 +158,8 @@ def _engines(settings: Settings) -> Iterator[Finding]:
             there = shutil.which(program) is not None
             mend = "" if there else f"Install {program!r} or correct `command` of {backend.name!r}."
             text = program if there else f"{program or 'no command'} is missing"
+            if there and not names_host((*backend.command, *backend.extra_env.values())):
+                text += f". {SAY_HOST}"
             yield Finding(f"program of {backend.name}", well=there, text=text, mend=mend)
 
 
@@ -193,7 +196,7 @@ def _ports(settings: Settings) -> Iterator[Finding]:
     mend = "Stop what listens there, or set ROUTER_PORT." if taken and not running else ""
     yield Finding(f"port {settings.router_port}", well=not mend, text=text, mend=mend)
     ports = range(settings.backend_port_start, settings.backend_port_end + 1)
-    free = sum(_bindable("127.0.0.1", p) for p in ports)
+    free = sum(_bindable(str(settings.backend_host), p) for p in ports)
     yield Finding(
         f"ports {ports[0]}-{ports[-1]}",
         well=free > 0,

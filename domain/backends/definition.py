@@ -46,8 +46,8 @@ class SessionPlacement(BaseModel):
 class Backend(ContainerOptions):
     """A backend as declared in `backends.json`.
 
-    `command`, and the values of `extra_env`, may hold `{python}` (this interpreter), `{port}` (the one that
-    the agent must listen on), `{home}` (the agent's own folder) and `{key}` (the runner's own API key).
+    `command`, and the values of `extra_env`, may hold `{python}` (this interpreter), `{host}` and `{port}` (where
+    the agent must listen), `{home}` (the agent's own folder) and `{key}` (the runner's own API key).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)

@@ -17,10 +17,19 @@ import orjson
 import trio
 from pydantic import BaseModel, ValidationError
 
-from supervisors.engines.protocol import Endpoint, EngineError, Exit, Found, Report, RunnerSpec
+from supervisors.engines.protocol import (
+    HOST_PLACE,
+    PAGE_HOST,
+    PORT_PLACE,
+    Endpoint,
+    EngineError,
+    Exit,
+    Found,
+    Report,
+    RunnerSpec,
+)
 from supervisors.ports import PortPool
 
-_HOST = "127.0.0.1"
 _TAIL_BYTES = 64 * 1024
 _MAX_OUTPUT_BYTES, _LOOK_SECONDS = 4 * 1024 * 1024, 1.0
 """How long what an agent has printed may become until the next look at it; the last lines of it are kept."""
@@ -35,17 +44,22 @@ class _Record(BaseModel):
     name: str
     spec_hash: str
     port: int
+    host: str = PAGE_HOST
     pid: int = 0
     born: int = 0
 
 
 class ProcessEngine:
-    """Runs each agent as a process. `folder` keeps a record and the output of every runner."""
+    """Runs each agent as a process, which listens on `host` if it can be told so.
+
+    `folder` keeps a record and the output of every runner.
+    """
 
     name = "process"
 
-    def __init__(self, folder: Path, ports: PortPool) -> None:
+    def __init__(self, folder: Path, ports: PortPool, host: str) -> None:
         self._folder = folder
+        self._host = host
         self._ports = ports
         self._children: dict[str, trio.Process] = {}
         self._reserved: dict[str, int] = {}
@@ -90,18 +104,20 @@ class ProcessEngine:
         folder = self._folder / spec.runner_id
         folder.mkdir(parents=True, mode=0o700)
         port = self._reserved[spec.runner_id] = self._ports.reserve()
-        record = _Record(runner_id=spec.runner_id, name=spec.name, spec_hash=spec.spec_hash, port=port)
-        self._save(record)
+        host = self._host if spec.chooses_host else PAGE_HOST
+        self._save(
+            _Record(runner_id=spec.runner_id, name=spec.name, spec_hash=spec.spec_hash, host=host, port=port)
+        )
 
     async def start(self, spec: RunnerSpec) -> Endpoint:
-        """Start the process. `{port}` in its command and environment becomes the reserved port."""
+        """Start the process. `{host}` and `{port}` in its command and environment become where to listen."""
         self._calls += 1
         record = self._load(spec.runner_id)
         if record is None:
             raise EngineError(f"The runner {spec.runner_id} was not created.")
-        command = [part.replace("{port}", str(record.port)) for part in spec.command]
+        command = [_filled(part, record) for part in spec.command]
         env = {k: os.environ[k] for k in _KEPT_VARIABLES if k in os.environ} | {"HOME": str(spec.home)}
-        env |= {k: v.replace("{port}", str(record.port)) for k, v in spec.env.items()}
+        env |= {name: _filled(value, record) for name, value in spec.env.items()}
         with trio.CancelScope(shield=True):  # A process that nobody has noted must not exist.
             try:
                 process = await _spawn(command, env, spec.home, self._log_path(spec.runner_id))
@@ -109,7 +125,7 @@ class ProcessEngine:
                 raise EngineError(f"The program could not be started: {error}.") from error
             self._children[spec.runner_id] = process
             self._save(record.model_copy(update={"pid": process.pid, "born": _born(process.pid)}))
-        return Endpoint(_HOST, record.port)
+        return Endpoint(record.host, record.port)
 
     async def wait_exit(self, runner_id: str) -> Exit:
         """Return once the process has ended; the exit code is known only for our own children."""
@@ -165,7 +181,7 @@ class ProcessEngine:
             if running:
                 self._ports.hold(record.port)
                 self._reserved[record.runner_id] = record.port
-            endpoint = Endpoint(_HOST, record.port) if running else None
+            endpoint = Endpoint(record.host, record.port) if running else None
             found.append(Found(record.runner_id, record.name, record.spec_hash, running, endpoint))
         return found
 
@@ -189,6 +205,10 @@ class ProcessEngine:
             return _Record.model_validate_json((self._folder / runner_id / "runner.json").read_bytes())
         except (OSError, ValidationError):
             return None
+
+
+def _filled(text: str, record: _Record) -> str:
+    return text.replace(HOST_PLACE, record.host).replace(PORT_PLACE, str(record.port))
 
 
 async def _spawn(command: list[str], env: Mapping[str, str], cwd: Path, log: Path) -> trio.Process:

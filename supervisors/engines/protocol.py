@@ -6,7 +6,7 @@ a restarted router finds them again and a cancelled call leaves nothing that can
 
 import re
 import signal
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -19,6 +19,11 @@ _SHORTEST_SECRET = 6
 
 Report = Callable[[float, str], None]
 """Takes how much of the stage is done (0..1, never falling) and a line of detail."""
+
+
+def names_host(texts: Iterable[str]) -> bool:
+    """Tell whether an agent that is started with these texts is told on which address to listen."""
+    return any(HOST_PLACE in text for text in texts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +43,26 @@ class RunnerSpec:
     values: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Of the variables that are each user's own, as they were when this was made."""
 
+    @property
+    def chooses_host(self) -> bool:
+        """Whether its agent can be told on which address to listen."""
+        declared = (value for name, value in self.env.items() if name not in self.values)
+        return names_host((*self.command, *declared))
+
     def redacted(self, text: str) -> str:
         """Return a text of the agent's without the secrets that it was given."""
         for name, value in self.env.items():
             if _SECRET_NAME.search(name) and len(value) >= _SHORTEST_SECRET:
                 text = text.replace(value, f"[{name}]")
         return text
+
+
+HOST_PLACE, PORT_PLACE = "{host}", "{port}"
+"""What stands in a command or a variable for where the agent has to listen."""
+PAGE_HOST = "127.0.0.1"
+"""Where an agent listens that cannot be told otherwise: the address at which people may open the page, too."""
+AGENT_NAME = "localhost"
+"""The name by which agents are asked. At which address they are published is for the router to know."""
 
 
 @dataclass(frozen=True, slots=True)

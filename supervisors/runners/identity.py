@@ -38,6 +38,8 @@ class RunnerMaker:
     secret: bytes
     callback_urls: Mapping[str, str]
     """Where agents reach this server, by engine: the loopback address of a container is its own."""
+    agents_host: str
+    """Where agents listen."""
 
     def key(self, runner_id: str) -> str:
         """Return the key of one start: the same after a restart of the router, useless for any other."""
@@ -113,6 +115,7 @@ class RunnerMaker:
             sorted(backend.extra_env.items()),
             sorted(self.effective(backend, user.id).items()),
             self.callback_urls[backend.engine],
+            self.agents_host,
             str(self.home(backend, user, agent)),
             (user.email, user.name),
         ]

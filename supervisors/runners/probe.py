@@ -6,7 +6,7 @@ import httpx
 import trio
 
 from domain.backends.definition import Backend
-from supervisors.engines.protocol import Endpoint
+from supervisors.engines.protocol import AGENT_NAME, Endpoint
 
 _FIRST_PAUSE = 0.02
 _LONGEST_PAUSE = 0.25
@@ -52,5 +52,7 @@ async def answers_ready(client: httpx.AsyncClient, backend: Backend, endpoint: E
 
 
 async def _status(client: httpx.AsyncClient, url: str, headers: dict[str, str]) -> int:
-    async with client.stream("GET", url, headers=headers, timeout=_REQUEST_SECONDS) as response:
+    async with client.stream(
+        "GET", url, headers={"host": AGENT_NAME, **headers}, timeout=_REQUEST_SECONDS
+    ) as response:
         return response.status_code

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 
+import structlog
 import trio
 from prometheus_client import Counter, Histogram
 
@@ -11,7 +12,7 @@ from domain.runners.events import RunnerReady, RunnerRequested, RunnerStarted
 from domain.runners.machine import State
 from eventlog.envelope import Origin
 from projections.agents import Agent
-from supervisors.engines.protocol import Endpoint
+from supervisors.engines.protocol import PAGE_HOST, Endpoint
 from supervisors.runners.house import House
 from supervisors.runners.probe import wait_until_ready
 from supervisors.runners.progress import ProgressBoard, boot_fraction
@@ -20,12 +21,18 @@ from supervisors.runners.run import Run
 _PREVIOUS_BOOT_SECONDS = 5.0
 
 STARTS = Counter("agentstack_runner_starts_total", "Runner starts", ["backend", "outcome"])
+SAY_HOST = (
+    f"The agent listens on {PAGE_HOST}, as the page may: whoever opens a link to its port shows it their sign-in. "
+    "Put {host} into `command` or `extra_env` of its backend, where it takes the address to listen on."
+)
 START_SECONDS = Histogram(
     "agentstack_runner_start_seconds",
     "Time from asking for a runner until it is ready",
     ["backend"],
     buckets=(0.1, 0.25, 0.5, 1, 2, 4, 8, 15, 30, 60, 120),
 )
+
+_logger = structlog.get_logger("runners")
 
 Advance = Callable[[str], Awaitable[None]]
 """Enters the next stage, with a line for the progress bar."""
@@ -73,6 +80,8 @@ async def bring_up(
     await advance("Starting the runner")
     run.endpoint = await engine.start(spec)
     on_started()
+    if run.endpoint.host == PAGE_HOST != house.maker.agents_host:
+        _logger.warning("agent_on_the_pages_address", backend=backend.name, mend=SAY_HOST)
     await run.record(
         house.log,
         RunnerStarted(

@@ -25,6 +25,7 @@ from eventlog.envelope import Origin
 from projections.agents import Agent
 from supervisors.admission import Admission
 from supervisors.commands.conversations import ConversationCommands
+from supervisors.engines.protocol import AGENT_NAME
 from supervisors.quota import Quota
 from supervisors.runners.lease import SILENCE_SECONDS, SILENT, ask_runner
 from supervisors.runners.pool import RunnerPool
@@ -261,6 +262,7 @@ class Turns:
         override = self._house.maker.model(backend, agent)
         adapted = adapt(backend, body, session=session, model_override=override, first=not answered)
         headers = {
+            "host": AGENT_NAME,
             "content-type": "application/json",
             "accept": "text/event-stream",
             **IDENTITY,

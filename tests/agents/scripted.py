@@ -39,6 +39,7 @@ HOSTILE: Headers = [
     ("x-secret", "named by connection"),
     ("keep-alive", "timeout=1000"),
     ("server", "agent"),
+    ("x-ratelimit-limit-requests", "5"),
     ("x-kept", "yes"),
 ]
 EXIT_CODE = 3

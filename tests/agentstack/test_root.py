@@ -10,6 +10,7 @@ import pytest
 
 from tests.conftest import FAST_DEMO
 from tests.harness.contract import new_email
+from tests.harness.ports import AGENTS_HOST
 from tests.harness.server import ADMIN, PASSWORD, Server
 
 NO_ADMIN = {"BOOTSTRAP_ADMIN_EMAIL": "", "BOOTSTRAP_ADMIN_PASSWORD": ""}
@@ -65,7 +66,7 @@ def test_a_stop_that_was_asked_for_ends_with_exit_code_0(tmp_path: Path, sig: si
         assert "Traceback" not in server.errors()
         # This server was told to take its runners along.
         with pytest.raises(httpx.ConnectError):
-            httpx.get(f"http://127.0.0.1:{port}/health", trust_env=False)
+            httpx.get(f"http://{AGENTS_HOST}:{port}/health", trust_env=False)
 
 
 def test_a_restarted_server_knows_its_users_their_sessions_and_its_admin(tmp_path: Path) -> None:

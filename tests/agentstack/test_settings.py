@@ -3,13 +3,15 @@
 import stat
 import subprocess
 import sys
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from agentstack.settings import HOW_TO_MAKE_ONE, Settings, SettingsError, kept_secret, load_settings
+from agentstack.web_settings import web_settings
+from web.auth.names import Names
 
 GOOD_SECRET = "kD8sQ2vX7pLz1RfYw9TgBn4HjM6cUeA3oiVtSx5"
 VALUES: dict[str, tuple[str, Any]] = {
@@ -33,6 +35,11 @@ VALUES: dict[str, tuple[str, Any]] = {
         "https://chat.example.org, http://localhost:3000",
         ("https://chat.example.org", "http://localhost:3000"),
     ),
+    "public_origin": ("https://聊天.example.org:8443", "https://xn--rss932g.example.org:8443"),
+    "allowed_hosts": (
+        "Chat.example.org, *.example.net., localhost",
+        ("chat.example.org", "*.example.net", "localhost"),
+    ),
     "sign_ins_per_address": ("0", 0),
     "sign_ins_per_account": ("5", 5),
     "requests_per_minute": ("60", 60),
@@ -49,6 +56,7 @@ VALUES: dict[str, tuple[str, Any]] = {
     "default_idle_seconds": ("0", 0),
     "min_idle_seconds": ("10", 10),
     "max_idle_seconds": ("99999", 99999),
+    "backend_host": ("127.1.2.3", IPv4Address("127.1.2.3")),
     "backend_port_start": ("30000", 30000),
     "backend_port_end": ("30001", 30001),
     "backend_startup_timeout": ("1.5", 1.5),
@@ -223,6 +231,42 @@ def test_listening_to_everybody_without_tls_is_reported(monkeypatch: pytest.Monk
     assert "COOKIE_SECURE" in notice
     monkeypatch.setenv("COOKIE_SECURE", "true")
     assert load_settings().notices == []
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.3"])
+def test_agents_on_the_address_of_the_page_are_reported(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, host: str
+) -> None:
+    monkeypatch.setenv("BACKEND_HOST", host)
+    monkeypatch.setenv("ROUTER_BIND_HOST", "127.0.0.3")
+    settings = load_settings()
+    (notice,) = [n for n in settings.notices if "BACKEND_HOST" in n]
+    assert host in notice
+    shown = web_settings(settings, tmp_path, read_only=False)
+    assert Names(shown).addressed({"host": f"{host}:18000"}, "").host == f"{host}:18000"  # The page can be opened.
+
+
+def test_a_public_page_with_tls_and_an_insecure_cookie_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PUBLIC_ORIGIN", "https://chat.example.org")
+    (notice,) = load_settings().notices
+    assert "COOKIE_SECURE" in notice
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        *(("BACKEND_HOST", v) for v in ("0.0.0.0", "192.168.1.1", "localhost", "::1", "10.201.0.1")),
+        *(
+            ("PUBLIC_ORIGIN", v)
+            for v in ("chat.example.org", "https://a, https://b", "https://a/b", "https://*.a", "ftp://a")
+        ),
+        *(("ALLOWED_HOSTS", v) for v in ("https://a", "a:18000", "*", "*.", "a b", "a/b", "a.*", "a,,b:1")),
+    ],
+)
+def test_where_and_under_which_names_is_checked(monkeypatch: pytest.MonkeyPatch, setting: str, value: str) -> None:
+    monkeypatch.setenv(setting, value)
+    with pytest.raises(SettingsError, match=setting):
+        load_settings()
 
 
 @pytest.mark.parametrize(

@@ -85,7 +85,7 @@ def warm(server: Server, client: httpx.Client) -> Iterator[Figure]:
     before = settled(server)
     took = [chat(client) for _ in range(WARM_CALLS)]
     after = counters(server)
-    agent = f"http://127.0.0.1:{client.get('/api/runners').json()['runners'][0]['host_port']}"
+    agent = f"http://127.0.0.2:{client.get('/api/runners').json()['runners'][0]['host_port']}"
     yield Figure(f"warm /v1 call through the router, median of {WARM_CALLS}", ms(median(took)))
     with httpx.Client(base_url=agent, trust_env=False) as direct:
         bare = []

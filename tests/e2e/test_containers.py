@@ -19,6 +19,7 @@ from tests.harness.containers import (
 from tests.harness.docker import inspect
 from tests.harness.faults import faults
 from tests.harness.person import Person
+from tests.harness.ports import AGENTS_HOST
 from tests.harness.scripted import Gates
 from tests.harness.sse import frames, until
 from tests.harness.waiting import eventually
@@ -128,11 +129,11 @@ def test_what_has_been_started_is_in_the_log(server: ContainerServer, user: Pers
     assert started["payload"] == {
         "runner_id": runner_of(container),
         "handle": container["Name"].lstrip("/"),
-        "host": "127.0.0.1",
+        "host": AGENTS_HOST,
         "port": port,
         "image": container["Image"],
     }
-    assert container["NetworkSettings"]["Ports"] == {"8900/tcp": [{"HostIp": "127.0.0.1", "HostPort": str(port)}]}
+    assert container["NetworkSettings"]["Ports"] == {"8900/tcp": [{"HostIp": AGENTS_HOST, "HostPort": str(port)}]}
 
 
 def test_a_container_and_its_home_are_named_after_backend_and_user(server: ContainerServer, user: Person) -> None:

@@ -15,7 +15,7 @@ from tests.harness.docker import engine_client, inspect
 from tests.harness.faults import faults
 from tests.harness.images import scripted_image
 from tests.harness.person import Person
-from tests.harness.ports import free_port
+from tests.harness.ports import AGENTS_HOST, free_port
 from tests.harness.scripted import Gates
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow]
@@ -101,7 +101,7 @@ def test_a_port_that_is_taken_is_passed_over_and_without_any_left_people_are_tol
     first = free_port()
     with ExitStack() as stack:
         ports = (first, first + 1)
-        taken = [stack.enter_context(socket.create_server(("127.0.0.1", port))) for port in ports]
+        taken = [stack.enter_context(socket.create_server((AGENTS_HOST, port))) for port in ports]
         env = {"BACKEND_PORT_START": str(ports[0]), "BACKEND_PORT_END": str(ports[1])}
         server = stack.enter_context(ContainerServer(tmp_path / "server", [agent(gates)], env))
         user, other = (stack.enter_context(Person(server, "port")) for _ in range(2))

@@ -12,6 +12,7 @@ from tests.harness.docker import execute
 from tests.harness.faults import faults
 from tests.harness.images import PORT
 from tests.harness.person import Person
+from tests.harness.ports import AGENTS_HOST
 from tests.harness.scripted import Gates
 from tests.harness.server import ADMIN
 
@@ -91,7 +92,7 @@ def test_an_agent_reaches_no_agent_of_another_user(server: ContainerServer, ann:
     assert {way: fetch(mine, f"http://{target}/health") for way, target in ways.items()} == dict.fromkeys(
         ways, "000"
     )
-    assert httpx.get(f"http://127.0.0.1:{port}/health", trust_env=False).is_success
+    assert httpx.get(f"http://{AGENTS_HOST}:{port}/health", trust_env=False).is_success
 
 
 def test_an_agent_reaches_the_other_agents_of_its_user(server: ContainerServer, ann: Person) -> None:
@@ -126,7 +127,7 @@ def test_an_agents_key_opens_nothing_but_its_own_door(server: ContainerServer, a
     key = environment(container)["AGENT_STACK_RUNNER_API_KEY"]
     (runner,) = bob.runners()
     with httpx.Client(trust_env=False, headers={"Authorization": f"Bearer {key}"}) as client:
-        assert client.get(f"http://127.0.0.1:{runner['host_port']}/v1/models").status_code == 401
+        assert client.get(f"http://{AGENTS_HOST}:{runner['host_port']}/v1/models").status_code == 401
 
 
 def test_an_agents_environment_holds_what_it_is_told_and_nothing_of_the_routers(

@@ -13,6 +13,7 @@ import pytest
 
 from tests.agents.upstream import Upstream
 from tests.harness.person import Person, chat_body
+from tests.harness.ports import AGENTS_HOST
 from tests.harness.server import Server
 
 pytestmark = [pytest.mark.agents, pytest.mark.slow]
@@ -59,7 +60,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, nanobot: Path, upstream: Up
             "serve",
             *("--config", "{home}/config.json"),
             *("--workspace", "{home}/workspace"),
-            *("--port", "{port}"),
+            *("--host", "{host}", "--port", "{port}"),
         ],
         "api_key_env": "RUNNER_API_KEY",
         "session": {"place": "body", "name": "session_id"},
@@ -167,5 +168,5 @@ def test_a_session_outlives_its_runner(user: Person, upstream: Upstream) -> None
 def test_the_key_of_the_runner_is_asked_for(user: Person) -> None:
     _answer(user.chat("hello", model="nanobot"))
     port = user.runners()[0]["host_port"]
-    url = f"http://127.0.0.1:{port}/v1/chat/completions"
+    url = f"http://{AGENTS_HOST}:{port}/v1/chat/completions"
     assert httpx.post(url, json=chat_body("hello"), trust_env=False).status_code == 401

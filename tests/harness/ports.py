@@ -9,6 +9,8 @@ import socket
 from collections.abc import Iterator
 from functools import cache
 
+AGENTS_HOST = "127.0.0.2"
+"""Where agents listen, when the settings do not say otherwise."""
 _FIRST, _LAST, _SIZE = 20000, 32700, 100
 
 

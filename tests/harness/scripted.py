@@ -9,7 +9,12 @@ from tests.harness.waiting import eventually
 
 def scripted_backend(gates: "Gates", env: dict[str, str] | None = None, **changes: Any) -> dict[str, Any]:
     """Return an entry of backends.json; `env` adds to the agent's environment."""
-    own = {"SCRIPTED_PORT": "{port}", "SCRIPTED_FOLDER": str(gates.folder), "PYTHONPATH": str(ROOT)}
+    own = {
+        "SCRIPTED_HOST": "{host}",
+        "SCRIPTED_PORT": "{port}",
+        "SCRIPTED_FOLDER": str(gates.folder),
+        "PYTHONPATH": str(ROOT),
+    }
     return {
         "name": "scripted",
         "display_name": "Scripted agent",

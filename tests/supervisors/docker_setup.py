@@ -17,7 +17,7 @@ from supervisors.ports import PortPool
 from tests.harness import docker
 from tests.harness.engine_socket import engine_path
 from tests.harness.images import scripted_image
-from tests.harness.ports import free_port
+from tests.harness.ports import AGENTS_HOST, free_port
 from tests.supervisors.engine_conformance import until_answers
 
 SOCKET = f"unix://{engine_path()}"
@@ -63,7 +63,8 @@ class DockerRunners:
             "instance": self.instance,
             "data_root": self.folder,
             "host_root": None,
-            "ports": PortPool(self.port, self.port + last),
+            "ports": PortPool(self.port, self.port + last, [AGENTS_HOST]),
+            "agents_host": AGENTS_HOST,
             "network_pool": POOL,
             "pull_seconds": 60,
         }

@@ -12,6 +12,7 @@ import httpx
 import trio
 
 from supervisors.engines.protocol import Endpoint, Engine, EngineError, RunnerSpec
+from tests.harness.ports import AGENTS_HOST
 
 PATIENCE_SECONDS = 60
 POLITE = """
@@ -92,7 +93,7 @@ class EngineConformance(ABC):
     async def test_a_started_runner_answers_at_its_endpoint(self) -> None:
         engine = self.make_engine()
         async with self.running(engine, self.make_spec("r1")) as endpoint:
-            assert endpoint.host == "127.0.0.1"
+            assert endpoint.host == AGENTS_HOST
             assert await answers(endpoint)
 
     async def test_a_started_runner_is_listed_with_all_that_identifies_it(self) -> None:

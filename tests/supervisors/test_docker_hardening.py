@@ -11,6 +11,7 @@ import pytest
 
 from supervisors.engines.protocol import RunnerSpec
 from tests.harness import docker
+from tests.harness.ports import AGENTS_HOST
 from tests.supervisors.docker_setup import POOL, DockerRunners
 
 pytestmark = pytest.mark.docker
@@ -67,7 +68,7 @@ def test_it_is_in_a_network_of_its_users_own_and_in_no_other(runner: Tight) -> N
 def test_its_port_is_published_on_the_loopback_address_only(runner: Tight) -> None:
     ((inside, (published,)),) = runner.shown["NetworkSettings"]["Ports"].items()
     assert inside == "8900/tcp"
-    assert published["HostIp"] == "127.0.0.1"
+    assert published["HostIp"] == AGENTS_HOST
     assert published["HostPort"] == runner.config["Labels"]["io.agent-stack.port"]
     assert not runner.host["PublishAllPorts"]
 
@@ -127,6 +128,7 @@ def test_its_labels_tell_whose_it_is_and_what_it_was_made_from(runner: Tight) ->
         "io.agent-stack.user": "user-ann",
         "io.agent-stack.backend": "scripted",
         "io.agent-stack.spec-hash": "hash",
+        "io.agent-stack.host": AGENTS_HOST,
     }
 
 

@@ -11,6 +11,7 @@ from supervisors.engines.protocol import Exit
 from supervisors.homes.home import Homes
 from tests.harness import docker
 from tests.harness.docker import INSTANCE_LABEL, engine_client
+from tests.harness.ports import AGENTS_HOST
 from tests.supervisors.docker_setup import SLEEP, DockerRunners
 from tests.supervisors.engine_conformance import until_answers
 
@@ -207,11 +208,11 @@ class TestOptions(DockerRunners):
         async with self.started(self.make_engine(), spec, answers=False):
             shown = self.inspected(spec)
             assert list(shown["NetworkSettings"]["Networks"]) == ["bridge"]
-            assert [p[0]["HostIp"] for p in shown["NetworkSettings"]["Ports"].values()] == ["127.0.0.1"]
+            assert [p[0]["HostIp"] for p in shown["NetworkSettings"]["Ports"].values()] == [AGENTS_HOST]
             assert docker.networks_of(self.instance) == []
 
     async def test_it_can_be_in_the_hosts_network_and_then_listens_at_the_reserved_port(self) -> None:
-        env = {"SCRIPTED_HOST": "127.0.0.1"}
+        env = {"SCRIPTED_HOST": "{host}"}
         spec = self.make_spec("r1", network_mode="host", env=env)
         async with self.started(self.make_engine(), spec) as endpoint:
             shown = self.inspected(spec)

@@ -18,6 +18,7 @@ from tests.harness.docker import engine_client
 from tests.harness.engine_socket import EngineSocket
 from tests.harness.fake_engine import NO_SPACE
 from tests.harness.images import scripted_image
+from tests.harness.ports import AGENTS_HOST
 from tests.supervisors.docker_setup import SLEEP, UNCONNECTED, DockerRunners, silent
 from tests.supervisors.engine_conformance import PATIENCE_SECONDS, until_answers
 
@@ -31,7 +32,7 @@ def listening(*ports: int) -> Iterator[None]:
     """Be the other program that has these ports."""
     with ExitStack() as held:
         for port in ports:
-            held.enter_context(socket.create_server(("127.0.0.1", port)))
+            held.enter_context(socket.create_server((AGENTS_HOST, port)))
         yield
 
 
@@ -114,7 +115,7 @@ class TestPorts(Refusals):
     """Ports that others have."""
 
     def pool(self, count: int) -> PortPool:
-        return PortPool(self.port, self.port + count - 1)
+        return PortPool(self.port, self.port + count - 1, [AGENTS_HOST])
 
     async def test_a_port_that_is_taken_between_making_and_starting_is_exchanged_for_another(self) -> None:
         engine, spec = self.make_engine(), self.make_spec("r1")

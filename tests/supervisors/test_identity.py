@@ -36,11 +36,11 @@ def _backend(**changes: Any) -> Backend:
 
 @pytest.fixture
 def maker(tmp_path: Path) -> RunnerMaker:
-    return RunnerMaker(Views(), tmp_path / "data", b"secret", URLS)
+    return RunnerMaker(Views(), tmp_path / "data", b"secret", URLS, "127.0.0.2")
 
 
 def test_a_key_belongs_to_one_start_and_one_installation(maker: RunnerMaker, tmp_path: Path) -> None:
-    other = RunnerMaker(Views(), tmp_path, b"another secret", URLS)
+    other = RunnerMaker(Views(), tmp_path, b"another secret", URLS, "127.0.0.2")
     assert maker.key("r1") == maker.key("r1")
     assert len({maker.key("r1"), maker.key("r2"), other.key("r1")}) == 3
 

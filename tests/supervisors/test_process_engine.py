@@ -1,6 +1,7 @@
 """The process engine."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,9 @@ from domain.backends.definition import Backend
 from supervisors.engines.process import ProcessEngine
 from supervisors.engines.protocol import EngineError, RunnerSpec
 from supervisors.ports import PortPool
-from tests.harness.ports import free_port
+from tests.harness.ports import AGENTS_HOST, free_port
 from tests.harness.server import ROOT
-from tests.supervisors.engine_conformance import EngineConformance, until_answers
+from tests.supervisors.engine_conformance import EngineConformance, answers, until_answers
 
 
 async def _never() -> None:
@@ -28,7 +29,8 @@ class TestProcessEngine(EngineConformance):
         self.port = free_port()
 
     def make_engine(self, last: int = 20) -> ProcessEngine:
-        return ProcessEngine(self.folder / "runners", PortPool(self.port, min(self.port + last, 65535)))
+        ports = PortPool(self.port, min(self.port + last, 65535), [AGENTS_HOST])
+        return ProcessEngine(self.folder / "runners", ports, AGENTS_HOST)
 
     def make_spec(self, runner_id: str, *, command: tuple[str, ...] | None = None, grace: float = 2) -> RunnerSpec:
         home = self.folder / f"home-{runner_id}"
@@ -52,6 +54,7 @@ class TestProcessEngine(EngineConformance):
             home=home,
             spec_hash="hash",
             env={
+                "SCRIPTED_HOST": "{host}",
                 "SCRIPTED_PORT": "{port}",
                 "SCRIPTED_KEY": "key",
                 "SCRIPTED_FOLDER": str(home),
@@ -61,6 +64,15 @@ class TestProcessEngine(EngineConformance):
 
     def python(self, script: str) -> tuple[str, ...]:
         return (sys.executable, "-c", script)
+
+    async def test_a_runner_that_cannot_be_told_where_to_listen_is_asked_at_the_usual_address(self) -> None:
+        spec = self.make_spec("r1")
+        deaf = replace(spec, env={**spec.env, "SCRIPTED_HOST": "127.0.0.1"})
+        async with self.running(self.make_engine(), deaf) as endpoint:
+            assert endpoint.host == "127.0.0.1"
+            assert await answers(endpoint)
+            (found,) = await self.make_engine().list()
+            assert found.endpoint == endpoint
 
     async def test_a_runner_sees_its_own_environment_and_not_the_routers(
         self, monkeypatch: pytest.MonkeyPatch

@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from tests.harness.contract import has_shape, is_problem, new_email
+from tests.harness.ports import AGENTS_HOST
 from tests.harness.server import Server
 
 AGENT = {
@@ -161,7 +162,7 @@ def test_deleting_an_agent_stops_its_runner_and_deletes_its_conversations(client
     is_problem(client.get(f"/api/conversations/{conversation['id']}"), 404)
     is_problem(client.delete(f"/api/agents/{agent['id']}"), 404)
     with pytest.raises(httpx.ConnectError):
-        httpx.get(f"http://127.0.0.1:{port}/health", trust_env=False)
+        httpx.get(f"http://{AGENTS_HOST}:{port}/health", trust_env=False)
 
 
 def test_somebody_elses_agent_looks_like_none_at_all(server: Server, client: httpx.Client) -> None:

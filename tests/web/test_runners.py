@@ -8,6 +8,7 @@ import pytest
 
 from tests.harness.backends import ALL
 from tests.harness.contract import has_shape, is_problem, new_email
+from tests.harness.ports import AGENTS_HOST
 from tests.harness.server import Server
 
 BACKEND = {
@@ -72,7 +73,7 @@ def test_a_started_runner_is_ready_when_the_answer_comes(client: httpx.Client) -
     has_shape(started, STARTED)
     assert started["backend"] == "demo"
     assert started["container_name"] == f"demo-{slug}"
-    health = httpx.get(f"http://127.0.0.1:{started['host_port']}/health", trust_env=False)
+    health = httpx.get(f"http://{AGENTS_HOST}:{started['host_port']}/health", trust_env=False)
     assert health.status_code == 200
     (runner,) = client.get("/api/runners").json()["runners"]
     has_shape(runner, RUNNER)
@@ -108,7 +109,7 @@ def test_stopping_tells_whether_there_was_something_to_stop(client: httpx.Client
     assert client.delete("/api/runners/demo").json() == {"stopped": True}
     assert client.get("/api/runners").json() == {"runners": []}
     with pytest.raises(httpx.ConnectError):
-        httpx.get(f"http://127.0.0.1:{port}/health", trust_env=False)
+        httpx.get(f"http://{AGENTS_HOST}:{port}/health", trust_env=False)
     assert client.delete("/api/runners/demo").json() == {"stopped": False}
     assert client.post("/api/runners/demo/start").status_code == 200
 

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from supervisors.engines.docker.host_paths import HostPaths
-from supervisors.engines.protocol import RunnerSpec
+from supervisors.engines.protocol import HOST_PLACE, PORT_PLACE, Endpoint, RunnerSpec
 
 LABEL = "io.agent-stack."
 HOST_NAME = "host.docker.internal"
-LOOPBACK = "127.0.0.1"
+_ANYWHERE = "0.0.0.0"  # noqa: S104 Of its own network.
 _LONGEST_HOST_NAME = 63
 _NANO = 1_000_000_000
 
@@ -24,7 +24,7 @@ class Options:
     host: Mapping[str, Any]
 
 
-def labels(spec: RunnerSpec, instance: str, host_port: int) -> dict[str, str]:
+def labels(spec: RunnerSpec, instance: str, endpoint: Endpoint) -> dict[str, str]:
     """Return the labels by which a restarted router finds its runners, and knows them from those of others."""
     found = {
         "instance": instance,
@@ -33,27 +33,28 @@ def labels(spec: RunnerSpec, instance: str, host_port: int) -> dict[str, str]:
         "user": spec.user_id,
         "backend": spec.backend.name,
         "spec-hash": spec.spec_hash,
-        "port": str(host_port),
+        "host": endpoint.host,
+        "port": str(endpoint.port),
     }
     return {LABEL + name: value for name, value in found.items()}
 
 
 def options(
-    spec: RunnerSpec, *, instance: str, image: str, network: str, host_port: int, paths: HostPaths, cpus: int
+    spec: RunnerSpec, *, instance: str, image: str, network: str, endpoint: Endpoint, paths: HostPaths, cpus: int
 ) -> Options:
     """Return how to make a runner's container. `cpus` is how many the daemon has (0: unknown)."""
     backend = spec.backend
     on_host_network = backend.network_mode == "host"
-    port = host_port if on_host_network else backend.port
+    address, port = (endpoint.host, endpoint.port) if on_host_network else (_ANYWHERE, backend.port)
 
     def fill(text: str) -> str:
-        return text.replace("{port}", str(port))
+        return text.replace(HOST_PLACE, address).replace(PORT_PLACE, str(port))
 
     container: dict[str, Any] = {
         "image": image,
         "command": [fill(part) for part in spec.command] or None,
         "environment": {"HOME": backend.home, **{name: fill(value) for name, value in spec.env.items()}},
-        "labels": labels(spec, instance, host_port),
+        "labels": labels(spec, instance, endpoint),
         "user": numeric(backend.user),
         "ports": None if on_host_network else [(port, "tcp")],
         "hostname": None if on_host_network else (backend.hostname or spec.name[:_LONGEST_HOST_NAME].rstrip("-")),
@@ -81,7 +82,7 @@ def options(
         "network_mode": network,
         "dns": list(backend.dns) or None,
         "extra_hosts": {HOST_NAME: "host-gateway", **backend.extra_hosts},
-        "port_bindings": None if on_host_network else {port: (LOOPBACK, host_port)},
+        "port_bindings": None if on_host_network else {port: (endpoint.host, endpoint.port)},
     }
     return Options(container, host)
 

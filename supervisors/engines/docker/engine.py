@@ -9,13 +9,13 @@ from typing import Any
 import trio
 
 from supervisors.engines.docker.build import Builder
-from supervisors.engines.docker.container import LABEL, LOOPBACK, Options, options
+from supervisors.engines.docker.container import LABEL, Options, options
 from supervisors.engines.docker.daemon import Daemon, MissingError, RefusedError
 from supervisors.engines.docker.exits import Exits
 from supervisors.engines.docker.host_paths import HostPaths, find_host_paths
 from supervisors.engines.docker.images import Images
 from supervisors.engines.docker.networks import UserNetworks
-from supervisors.engines.protocol import Endpoint, EngineError, Exit, Found, Report, RunnerSpec
+from supervisors.engines.protocol import PAGE_HOST, Endpoint, EngineError, Exit, Found, Report, RunnerSpec
 from supervisors.ports import PortPool
 
 _CONFLICT = 409
@@ -25,7 +25,7 @@ _KILL_SECONDS = 10
 
 
 class DockerEngine:
-    """Runs each agent as a container. `instance` marks what belongs to this installation."""
+    """Runs each agent as a container, published on `agents_host`. `instance` marks what belongs here."""
 
     name = "docker"
 
@@ -37,6 +37,7 @@ class DockerEngine:
         data_root: Path,
         host_root: Path | None,
         ports: PortPool,
+        agents_host: str,
         network_pool: IPv4Network,
         pull_seconds: float,
     ) -> None:
@@ -46,6 +47,7 @@ class DockerEngine:
         self._host_root = host_root
         self._paths: HostPaths | None = None
         self._ports = ports
+        self._agents_host = agents_host
         self._exits = Exits(self._daemon, instance)
         self._networks = UserNetworks(self._daemon, instance, network_pool)
         self.images = Images(self._daemon, pull_seconds)
@@ -53,7 +55,7 @@ class DockerEngine:
         """As many at once as the daemon has processors: more are not faster, and whoever chats notices them."""
         self._image_of: dict[str, str] = {}
         self._containers: dict[str, str] = {}
-        self._reserved: dict[str, int] = {}
+        self._reserved: dict[str, Endpoint] = {}
 
     def __repr__(self) -> str:
         return f"<DockerEngine {self._daemon.host}: {len(self._containers)} containers>"
@@ -89,13 +91,16 @@ class DockerEngine:
         network = spec.backend.network_mode
         if network == "user":
             network = await self._networks.join(spec)
-        port = self._reserved[spec.runner_id] = self._ports.reserve()
+        # On the host's network nobody publishes anything: it is for the agent to listen where it is told to.
+        is_told = network != "host" or spec.chooses_host
+        endpoint = Endpoint(self._agents_host if is_told else PAGE_HOST, self._ports.reserve())
+        self._reserved[spec.runner_id] = endpoint
         made = options(
             spec,
             instance=self._instance,
             image=self._image_of[spec.runner_id],
             network=network,
-            host_port=port,
+            endpoint=endpoint,
             paths=self._paths,
             cpus=self._daemon.cpus,
         )
@@ -123,11 +128,11 @@ class DockerEngine:
                     if not _is_port_taken(error.words):
                         raise EngineError(_not_started(spec, error)) from None
                     # Kept reserved until there is another one, so that it is not handed out again.
-                    taken.append(self._reserved.pop(spec.runner_id))
+                    taken.append(self._reserved.pop(spec.runner_id).port)
                     await self._remove(self._containers.pop(spec.runner_id))
                     await self.create(spec)
                 else:
-                    return Endpoint(LOOPBACK, self._reserved[spec.runner_id])
+                    return self._reserved[spec.runner_id]
         finally:
             for port in taken:
                 self._ports.release(port)
@@ -148,8 +153,8 @@ class DockerEngine:
             ended = await self._end(container, grace_seconds) if container else Exit(None)
             self._containers.pop(runner_id, None)
             self._image_of.pop(runner_id, None)
-            if (port := self._reserved.pop(runner_id, None)) is not None:
-                self._ports.release(port)
+            if (endpoint := self._reserved.pop(runner_id, None)) is not None:
+                self._ports.release(endpoint.port)
             await self._networks.leave(runner_id)
         return ended
 
@@ -204,13 +209,13 @@ class DockerEngine:
             if network.startswith(self._networks.name("")):
                 self._networks.note(network, runner_id)
         label = labels.get(LABEL + "port", "")
-        port = int(label) if label.isdecimal() else None
-        if port is not None:
-            self._reserved[runner_id] = port
-            self._ports.hold(port)
+        endpoint = Endpoint(labels.get(LABEL + "host", PAGE_HOST), int(label)) if label.isdecimal() else None
+        if endpoint:
+            self._reserved[runner_id] = endpoint
+            self._ports.hold(endpoint.port)
         name = container["Names"][0].lstrip("/")
-        endpoint = Endpoint(LOOPBACK, port) if running and port else None
-        return Found(runner_id, name, labels.get(LABEL + "spec-hash", ""), running, endpoint)
+        spec_hash = labels.get(LABEL + "spec-hash", "")
+        return Found(runner_id, name, spec_hash, running, endpoint if running else None)
 
     async def _create(self, spec: RunnerSpec, made: Options) -> str:
         def create(client: Any) -> str:

@@ -25,7 +25,12 @@ FLAGS = [
 ]
 SLOW_DEMO = {
     **FAST_DEMO,
-    "extra_env": {"DEMO_PORT": "{port}", "DEMO_BOOT_SECONDS": "2", "DEMO_WORDS_PER_SECOND": "50"},
+    "extra_env": {
+        "DEMO_HOST": "{host}",
+        "DEMO_PORT": "{port}",
+        "DEMO_BOOT_SECONDS": "2",
+        "DEMO_WORDS_PER_SECOND": "50",
+    },
 }
 KEYED_DEMO = {
     **FAST_DEMO,
