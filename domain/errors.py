@@ -28,6 +28,12 @@ class Invalid(DomainError):
     code = "invalid"
 
 
+class Misdirected(DomainError):
+    """The request asks for a server of a name that is not one of ours."""
+
+    code = "misdirected"
+
+
 class Unprocessable(DomainError):
     """The request has the wrong shape, or something it needs has no value."""
 

@@ -22,12 +22,13 @@ from web.admin.usage import blueprint as admin_usage
 from web.admin.users import blueprint as admin
 from web.agents.routes import blueprint as agents
 from web.asgi import BoundedRequest, KeepAliveConnection
-from web.auth.guard import SAFE_METHODS, Guard
+from web.auth.guard import Guard
+from web.auth.pages import SAFE_METHODS
 from web.auth.routes import blueprint as auth
 from web.auth.throttle import SignInThrottle
 from web.bodies import BoundedJSON, look_through_large_body
 from web.callback.routes import blueprint as callback
-from web.context import admin_origin, anonymous_origin, caller, client_site, throttle
+from web.context import addressed, admin_origin, anonymous_origin, caller, client_site, throttle
 from web.conversations.export import blueprint as export
 from web.conversations.routes import blueprint as conversations
 from web.inspector.events import blueprint as events
@@ -130,8 +131,9 @@ def make_app(services: Services, guard: Guard, metrics: CollectorRegistry = REGI
     async def add_security_headers(response: Response) -> Response:
         response.headers.setdefault("X-Content-Type-Options", "nosniff")
         response.headers.setdefault("Referrer-Policy", "same-origin")
-        response.headers.setdefault("Content-Security-Policy", pages.CONTENT_SECURITY_POLICY)
+        response.headers.setdefault("Content-Security-Policy", pages.content_security_policy(addressed()))
         response.headers.setdefault("Cross-Origin-Opener-Policy", "same-origin")
+        response.headers.setdefault("Cross-Origin-Resource-Policy", "same-origin")
         if response.mimetype in {"application/json", "application/problem+json"}:
             response.headers.setdefault("Cache-Control", "no-store")
         return response

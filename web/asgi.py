@@ -14,13 +14,17 @@ from quart import Request
 from quart_trio.asgi import TrioASGIHTTPConnection
 from quart_trio.wrappers import TrioRequest
 
-from domain.errors import DomainError
+from domain.errors import DomainError, Misdirected
+from domain.tokens.rules import PATTERN
 from supervisors.wire.transit import FREE_BYTES, Hold, Transit
 from web import limits
 from web.auth.address import client_site
-from web.context import CORRELATION, ENDINGS
+from web.auth.names import UNNAMED, Names, must_name_us
+from web.context import ADDRESSED, CORRELATION, ENDINGS
 from web.openai.errors import error_body
+from web.openai.headers import SANDBOX, isolation
 from web.operations.metrics import REQUEST_SECONDS, REQUESTS
+from web.pages import REFUSAL_POLICY, refusal_page
 from web.problems import problem_body, status_of
 from web.services import WebSettings
 
@@ -32,6 +36,7 @@ Application = Callable[[Any, Any, Any], Awaitable[None]]
 LOGGED_CHARACTERS = 200
 """Of a path in the log."""
 _SMALL_BODY, _REST_SECONDS = 64 * 1024, 2.0
+_API_TOKEN = re.compile(PATTERN)
 _GOOD_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 _BAD_HEAD = "bad_head"
@@ -132,6 +137,7 @@ class Front:
         self._openai = openai
         self._settings = settings
         self._transit = transit
+        self._names = Names(settings)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one ASGI connection."""
@@ -142,7 +148,7 @@ class Front:
             await self._quart(scope, receive, send)
             return
         correlation = scope[CORRELATION] = _request_id(scope)
-        is_openai = scope["path"].startswith("/v1/") or scope["path"] == "/v1"
+        is_openai = _is_openai(scope)
         surface = "openai" if is_openai else "web"
         started, status = time.perf_counter(), 0
         headers = dict(scope["headers"])
@@ -159,10 +165,10 @@ class Front:
 
         with structlog.contextvars.bound_contextvars(correlation=correlation):
             try:
-                refusal = _refusal(scope, headers, is_openai, self._settings.max_body)
+                refusal = self._refusal(scope, headers, is_openai)
                 if refusal:
                     body.taken = True  # Or never: this connection is closed.
-                    await _refuse(observed, is_openai, *refusal)
+                    await _refuse(observed, scope, *refusal)
                 elif is_openai:
                     await self._openai(scope, body.receive, observed)
                 else:
@@ -182,6 +188,22 @@ class Front:
                     ms=round(seconds * 1000, 1),
                 )
 
+    def _refusal(
+        self, scope: Scope, headers: Mapping[bytes, bytes], is_openai: bool
+    ) -> tuple[int, str, str] | None:
+        """Return why a request's head is not acceptable: status, words and code. Note how it named the server."""
+        refusal = _bad_head(scope, headers, is_openai, self._settings.max_body)
+        if refusal:
+            return refusal
+        named = {name.decode("latin-1"): value.decode("latin-1") for name, value in headers.items()}
+        try:
+            scope[ADDRESSED] = self._names.addressed(named, _peer(scope))
+        except Misdirected as error:
+            if must_name_us(scope["method"], scope["path"], named):
+                return status_of(error), error.message, error.reason
+            scope[ADDRESSED] = UNNAMED
+        return None
+
     async def _ask_quart(self, scope: Scope, body: _Body, send: Send) -> None:
         with ExitStack() as endings:
             scope[ENDINGS] = endings
@@ -192,23 +214,32 @@ class Front:
         if body.refusal:
             body.taken = True
             error = body.refusal
-            await _refuse(send, False, status_of(error), error.message, error.reason)
+            await _refuse(send, scope, status_of(error), error.message, error.reason)
 
     def _site(self, scope: Scope) -> str:
         forwarded_for = ",".join(v.decode("latin-1") for n, v in scope["headers"] if n == b"x-forwarded-for")
-        return client_site((scope.get("client") or [""])[0], forwarded_for, self._settings.trusted_proxies)
+        return client_site(_peer(scope), forwarded_for, self._settings.trusted_proxies)
+
+
+def _peer(scope: Scope) -> str:
+    address: str = (scope.get("client") or [""])[0]
+    return address
+
+
+def _is_openai(scope: Scope) -> bool:
+    return bool(scope["path"].startswith("/v1/") or scope["path"] == "/v1")
 
 
 def _request_id(scope: Scope) -> str:
-    """Return the client's own request id when it is harmless, else a new one."""
+    """Return the client's own request id when it is harmless, else a new one: agents, logs and events get it."""
     for name, value in scope["headers"]:
         if name == b"x-request-id":
             given: str = value.decode("latin-1")
-            return given if _GOOD_ID.fullmatch(given) else uuid.uuid4().hex
+            return given if _GOOD_ID.fullmatch(given) and not _API_TOKEN.search(given) else uuid.uuid4().hex
     return uuid.uuid4().hex
 
 
-def _refusal(
+def _bad_head(
     scope: Scope, headers: Mapping[bytes, bytes], is_openai: bool, most: int
 ) -> tuple[int, str, str] | None:
     """Return why a request's head is not acceptable: status, words and code."""
@@ -234,9 +265,15 @@ def _refusal(
     return None
 
 
-async def _refuse(send: Send, is_openai: bool, status: int, text: str, code: str) -> None:
-    body = error_body(text, status=status) if is_openai else problem_body(status, text, code)
-    kind = b"application/json" if is_openai else b"application/problem+json"
-    headers = [(b"content-type", kind), (b"connection", b"close")]
+async def _refuse(send: Send, scope: Scope, status: int, text: str, code: str) -> None:
+    """Answer in the shape that is usual where the request goes, and close the connection."""
+    policy = SANDBOX
+    if _is_openai(scope):
+        kind, body = b"application/json", error_body(text, status=status, code=code)
+    elif scope["path"] == "/":
+        kind, body, policy = b"text/html; charset=utf-8", refusal_page(text), REFUSAL_POLICY.encode()
+    else:
+        kind, body = b"application/problem+json", problem_body(status, text, code)
+    headers = [(b"content-type", kind), (b"connection", b"close"), *isolation(policy)]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body, "more_body": False})

@@ -12,13 +12,17 @@ from domain.errors import Forbidden
 from eventlog.envelope import Origin
 from supervisors.wire.transit import Hold
 from web.auth import address
-from web.auth.guard import Caller, Guard, refuse_foreign_origin
+from web.auth.guard import Caller, Guard, bearer
+from web.auth.names import UNNAMED, Addressed
+from web.auth.pages import Asking, refuse_all_but_our_scripts, refuse_foreign_page
 from web.auth.throttle import SignInThrottle
 from web.seats import Desks, StreamSeats
 from web.services import Services
 
 CORRELATION = "agentstack.correlation"
 """Key of the ASGI scope under which a request's id is kept."""
+ADDRESSED = "agentstack.addressed"
+"""Key of the ASGI scope under which is kept how a request named this server."""
 ENDINGS = "agentstack.endings"
 """Key of the ASGI scope under which an ExitStack is kept that is closed at the end of the exchange."""
 
@@ -33,6 +37,11 @@ def correlation() -> str:
     return cast(str, cast(dict[str, object], request.scope)[CORRELATION])
 
 
+def addressed() -> Addressed:
+    """Return how this request named the server."""
+    return cast(Addressed, cast(dict[str, object], request.scope).get(ADDRESSED, UNNAMED))
+
+
 def headers() -> dict[str, str]:
     """Return this request's headers by lower-case name."""
     return {name.lower(): value for name, value in request.headers.items()}
@@ -41,8 +50,19 @@ def headers() -> dict[str, str]:
 def caller() -> Caller:
     """Return who is calling. Raises Unauthenticated or Forbidden."""
     if "caller" not in g:
-        g.caller = _guard().identify_beyond_v1(request.method, headers(), correlation())
+        g.caller = _guard().identify_beyond_v1(_asking())
     return cast(Caller, g.caller)
+
+
+def caller_of_change() -> Caller:
+    """Return who is calling for what a GET changes.
+
+    Raises Forbidden unless a script of our own page, or a program, asks for it.
+    """
+    who = caller()
+    if not bearer(headers()):
+        refuse_all_but_our_scripts(_asking())
+    return who
 
 
 def person() -> Caller:
@@ -91,7 +111,7 @@ def client_site() -> str:
 
 def anonymous_origin() -> Origin:
     """Return the origin of a request for which nobody need be signed in. Raises Forbidden for a foreign page."""
-    refuse_foreign_origin(headers())
+    refuse_foreign_page(_asking())
     return Origin("anonymous", correlation())
 
 
@@ -103,6 +123,10 @@ def admin_origin() -> Origin:
     if who.user.role != "admin":
         raise Forbidden("Only the admin may do this.", code="admin_only")
     return who.origin
+
+
+def _asking() -> Asking:
+    return Asking(request.method, headers(), correlation(), addressed().origins)
 
 
 def _guard() -> Guard:

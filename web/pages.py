@@ -2,39 +2,60 @@
 
 import base64
 import hashlib
+import html
 import re
 from pathlib import Path
 
 from quart import Blueprint, Response, send_from_directory
 
 from domain.errors import NotFound
+from web.auth.names import Addressed
 
 blueprint = Blueprint("pages", __name__)
 
 _STATIC = Path(__file__).parent / "static"
+_REFUSAL = (_STATIC / "refusal.html").read_bytes()
 _INDEX = (_STATIC / "index.html").read_bytes()
 
 
-def _inline_script_hashes(page: bytes) -> list[str]:
-    """Return the CSP sources of the inline scripts (the import map): nothing else inline may run."""
-    scripts = re.findall(rb"<script(?![^>]*\bsrc=)[^>]*>(.*?)</script>", page, re.DOTALL)
-    return [f"'sha256-{base64.b64encode(hashlib.sha256(s).digest()).decode()}'" for s in scripts]
+def _inline_sources(page: bytes, tag: bytes) -> str:
+    """Return the CSP sources of what stands in these tags, such as the import map: nothing else inline counts."""
+    found = re.findall(rb"<%b(?![^>]*\bsrc=)[^>]*>(.*?)</%b>" % (tag, tag), page, re.DOTALL)
+    return " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(text).digest()).decode()}'" for text in found)
 
 
-CONTENT_SECURITY_POLICY = "; ".join(
-    [
-        "default-src 'none'",
-        f"script-src 'self' {' '.join(_inline_script_hashes(_INDEX))}",
-        "style-src 'self'",
-        "img-src 'self' data:",
-        "font-src 'self'",
-        "connect-src 'self'",
-        "manifest-src 'self'",
-        "base-uri 'none'",
-        "form-action 'self'",
-        "frame-ancestors 'none'",
-    ]
-)
+_INLINE = _inline_sources(_INDEX, b"script")
+REFUSAL_POLICY = f"default-src 'none'; style-src {_inline_sources(_REFUSAL, b'style')}; frame-ancestors 'none'"
+
+
+def content_security_policy(addressed: Addressed) -> str:
+    """Return what the page may load: files of its own folder, and nothing that an agent could have sent.
+
+    Whatever becomes a part of the page as HTML has passed the sanitiser: the browser takes it from nowhere else.
+    """
+    own = addressed.policy_sources("/static/")
+    return "; ".join(
+        [
+            "default-src 'none'",
+            f"script-src {own} {_INLINE}",
+            f"style-src {own}",
+            f"img-src {own} data:",
+            f"font-src {own}",
+            f"manifest-src {own}",
+            "connect-src 'self'",
+            "worker-src 'none'",
+            "base-uri 'none'",
+            "form-action 'none'",
+            "frame-ancestors 'none'",
+            "require-trusted-types-for 'script'",
+            "trusted-types dompurify",
+        ]
+    )
+
+
+def refusal_page(text: str) -> bytes:
+    """Return a page that says why there is no page."""
+    return _REFUSAL.replace(b"{text}", html.escape(text).encode())
 
 
 @blueprint.get("/")

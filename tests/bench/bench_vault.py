@@ -30,6 +30,7 @@ from tests.bench.bench_log import EACH, ORIGIN, TASKS, message
 from tests.bench.report import Figure, median, show
 from web.auth import jwts
 from web.auth.guard import Guard
+from web.auth.pages import Asking
 
 ROUNDS = 3
 USERS = 1000
@@ -91,14 +92,17 @@ def lookups() -> Iterator[tuple[str, float]]:
     settings = load_settings(_env_file=None)
     guard = Guard(_WebSettings(settings.cookie_name), views, _Unused(), set())  # type: ignore[arg-type]
     session = Session("s500", "u500", "bench", time.time(), int(time.time()) + 3600)
-    as_program = {"authorization": f"Bearer {tokens[500]}"}
-    as_person = {"authorization": f"Bearer {jwts.issue(session, SECRET)}"}
+    as_program, as_person = _asking(tokens[500]), _asking(jwts.issue(session, SECRET))
     backend = Backend.model_validate(
         {"name": "b", "display_name": "B", "image": "b", "user_overridable_env": list(NAMES)}
     )
-    yield "check an API token", _micros(partial(guard.identify, "POST", as_program, "c"))
-    yield "check a sign-in's token", _micros(partial(guard.identify, "POST", as_person, "c"))
+    yield "check an API token", _micros(partial(guard.identify, as_program))
+    yield "check a sign-in's token", _micros(partial(guard.identify, as_person))
     yield "look up the values of a backend's three variables", _micros(partial(views.effective, backend, "u500"))
+
+
+def _asking(token: str) -> Asking:
+    return Asking("POST", {"authorization": f"Bearer {token}"}, "c", frozenset())
 
 
 def _history(tokens: list[str]) -> Iterator[Recorded[Event]]:

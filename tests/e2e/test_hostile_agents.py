@@ -10,10 +10,11 @@ from tests.harness.contract import is_openai_error, is_problem, operations
 from tests.harness.faults import faults
 from tests.harness.keys import environment
 from tests.harness.person import Person, chat_body
+from tests.harness.ports import AGENTS_HOST
 from tests.harness.processes import resident_bytes
 from tests.harness.scripted import Gates
 from tests.harness.server import Server
-from tests.harness.tokens import bearer
+from tests.harness.tokens import bearer, new_token
 from tests.harness.waiting import eventually
 
 CHAT = "/v1/chat/completions"
@@ -54,7 +55,11 @@ def test_a_page_that_an_agent_sends_can_run_nothing(user: Person) -> None:
     assert "<script>" in answer.text
     assert answer.headers.get_list("content-security-policy") == [SANDBOX]
     assert answer.headers.get_list("x-content-type-options") == ["nosniff"]
-    by_address = user.http.get("/v1/page.html?model=scripted")  # As a link in a chat would, with the cookie alone.
+    assert answer.headers["cross-origin-resource-policy"] == "same-origin"
+    # As a link in a chat would, with the cookie alone.
+    link = {"sec-fetch-site": "same-origin", "sec-fetch-mode": "navigate", "sec-fetch-dest": "document"}
+    by_address = user.http.get("/v1/page.html?model=scripted", headers=link)
+    is_openai_error(by_address, 403, "cookie_alone")
     assert by_address.headers.get_list("content-security-policy") == [SANDBOX]
 
 
@@ -64,6 +69,90 @@ def test_a_page_for_an_answer_is_a_turn_that_failed_in_words(user: Person) -> No
     (_, (role, text)) = user.messages(conversation)
     assert role == "error"
     assert "<script>" not in text
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        *(
+            "location",
+            "content-location",
+            "www-authenticate",
+            "link",
+            "speculation-rules",
+            "cache-control",
+            "expires",
+        ),
+        *("permissions-policy", "cross-origin-opener-policy", "referrer-policy", "accept-ch", "x-whatever"),
+    ],
+)
+def test_headers_that_say_nothing_of_an_answer_never_pass(user: Person, header: str) -> None:
+    for stream in (False, True):
+        headers = user.chat(f"header {header} evil", stream=stream).headers
+        assert "evil" not in str(headers)
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_tells_a_client_neither_our_address_nor_its_own(user: Person, gates: Gates, status: int) -> None:
+    user.pid()
+    (runner,) = user.runners()
+    for to in (user.server.url, f"http://{AGENTS_HOST}:{runner['host_port']}", "/v1/models", "//evil.example"):
+        gates.folder.joinpath("away").write_bytes(
+            f"HTTP/1.1 {status} Away\r\nlocation: {to}\r\ncontent-length: 0\r\n\r\n".encode()
+        )
+        answer = user.chat("raw away")
+        assert answer.status_code == status
+        assert to not in str(answer.headers)
+
+
+CREDENTIALS = [
+    "api-key",
+    "x-api-key",
+    "x-goog-api-key",
+    "proxy-authorization",
+    "x-auth-token",
+    "x-anything",
+    "cookie",
+    "x-request-id",
+]
+
+
+@pytest.mark.parametrize("header", CREDENTIALS)
+def test_a_token_that_is_sent_twice_reaches_no_agent(user: Person, header: str) -> None:
+    _, secret = new_token(user.http)
+    program = user.server.client(headers=bearer(secret))
+    for value in (secret, f"Bearer {secret}", f"a={secret}"):
+        answer = program.post(f"{CHAT}?key={secret}&x=1", json=chat_body("echo"), headers={header: value})
+        assert answer.is_success
+        assert secret not in answer.text
+        assert answer.json()["query"] == "x=1"
+    by_cookie = user.http.post(
+        CHAT, json=chat_body("echo"), headers={header: user.token} if header != "cookie" else {}
+    )
+    assert by_cookie.is_success
+    assert user.token not in by_cookie.text
+
+
+def test_an_agent_is_told_neither_its_own_address_nor_where_it_was_asked(user: Person) -> None:
+    user.pid()
+    (runner,) = user.runners()
+    named = {
+        "x-forwarded-host": "chat.example.org",
+        "forwarded": "host=chat.example.org",
+        "via": "chat.example.org",
+    }
+    seen = user.http.post(CHAT, json=chat_body("echo"), headers={**user.bearer, **named}).json()["headers"]
+    assert [value for name, value in seen if name == "host"] == ["localhost"]
+    for told in (AGENTS_HOST, str(runner["host_port"]), str(user.server.port), "chat.example.org"):
+        assert told not in str(seen)
+
+
+def test_an_agent_listens_where_no_page_of_ours_is(user: Person) -> None:
+    user.pid()
+    (runner,) = user.runners()
+    assert httpx.get(f"http://{AGENTS_HOST}:{runner['host_port']}/health", trust_env=False).is_success
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"http://127.0.0.1:{runner['host_port']}/health", trust_env=False)
 
 
 @pytest.mark.parametrize("header", ["x-accel-redirect", "x-sendfile", "x-lighttpd-send-file", "x-accel-limit-rate"])

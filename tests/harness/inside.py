@@ -28,7 +28,7 @@ class Inside:
     def client(self, address: str = "127.0.0.1", **headers: str) -> httpx.AsyncClient:
         """Return a client that comes from an address, signed in to nothing."""
         transport = httpx.ASGITransport(self.front, client=(address, 1))
-        return httpx.AsyncClient(transport=transport, base_url="http://testserver", headers=headers)
+        return httpx.AsyncClient(transport=transport, base_url="http://localhost", headers=headers)
 
     async def sign_up(self, email: str) -> httpx.AsyncClient:
         """Return a client of a new user."""

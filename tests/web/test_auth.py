@@ -284,14 +284,15 @@ def test_me_without_a_session_is_unauthenticated(server: Server) -> None:
 def test_the_cookie_has_the_name_and_the_secure_flag_that_the_settings_ask_for(closed: Server) -> None:
     with closed.client() as client:
         answer = login(client, *ADMIN)
-        cookie = attributes(answer)
-        assert "other_name" in cookie
-        assert "secure" in cookie
+        name, _, token = answer.headers["set-cookie"].partition(";")[0].partition("=")
+        assert name == "__Host-other_name"  # Browsers take that from this host only, and over HTTPS.
+        assert "secure" in attributes(answer)
         # A client keeps a secure cookie to itself over plain HTTP, so send it by hand.
-        named = {"cookie": f"other_name={cookie['other_name']}"}
+        named = {"cookie": f"{name}={token}"}
         assert closed.client().get("/auth/me", headers=named).status_code == 200
-        usual = {"cookie": f"agent_stack_session={cookie['other_name']}"}
-        is_problem(closed.client().get("/auth/me", headers=usual), 401)
+        for another in ("agent_stack_session", "other_name", "__Host-agent_stack_session"):
+            unusual = {"cookie": f"{another}={token}"}
+            is_problem(closed.client().get("/auth/me", headers=unusual), 401)
 
 
 # -- the one admin ----------------------------------------------------------------------------------------

@@ -127,10 +127,10 @@ async def ask(stream: trio.SocketStream, request: bytes, end: bytes) -> bytes:
 
 
 REQUESTS: dict[str, tuple[bytes, bytes]] = {
-    "json": (b"GET /json HTTP/1.1\r\nHost: x\r\n\r\n", b'{"ok":true}\n'),
-    "stream": (b"GET /stream HTTP/1.1\r\nHost: x\r\n\r\n", b"0\r\n\r\n"),
-    "body": (b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello", b"hello"),
-    "not found": (b"GET /nope HTTP/1.1\r\nHost: x\r\n\r\n", b"</p>\n"),
+    "json": (b"GET /json HTTP/1.1\r\nHost: localhost\r\n\r\n", b'{"ok":true}\n'),
+    "stream": (b"GET /stream HTTP/1.1\r\nHost: localhost\r\n\r\n", b"0\r\n\r\n"),
+    "body": (b"POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nhello", b"hello"),
+    "not found": (b"GET /nope HTTP/1.1\r\nHost: localhost\r\n\r\n", b"</p>\n"),
 }
 
 
@@ -147,7 +147,7 @@ async def test_a_connection_is_closed_when_it_idles_after_many_answers(request_:
 async def test_a_connection_to_a_plain_application_is_closed_when_it_idles() -> None:
     async with serving(raw_app) as port, await trio.open_tcp_stream("127.0.0.1", port) as stream:
         for _ in range(20):
-            await ask(stream, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"ok")
+            await ask(stream, b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", b"ok")
         await is_closed_when_idle(stream)
 
 
@@ -172,7 +172,7 @@ async def test_a_connection_is_not_idle_while_an_answer_is_being_sent() -> None:
 
     async with serving(app) as port:
         async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
-            data = await ask(stream, b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n", b"0\r\n\r\n")
+            data = await ask(stream, b"GET /slow HTTP/1.1\r\nHost: localhost\r\n\r\n", b"0\r\n\r\n")
         assert data.count(b"1\r\nx\r\n") == 4
 
 
@@ -191,7 +191,7 @@ async def test_the_handler_is_cancelled_when_its_client_goes_before_the_answer()
 
     async with serving(app) as port:
         stream = await trio.open_tcp_stream("127.0.0.1", port)
-        await stream.send_all(b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n")
+        await stream.send_all(b"GET /wait HTTP/1.1\r\nHost: localhost\r\n\r\n")
         with trio.fail_after(20):
             await began.wait()
             await stream.aclose()
@@ -206,7 +206,7 @@ async def test_a_refusal_before_the_body_has_come_leaves_the_connection_usable(
     monkeypatch.setattr("hypercorn.trio.run.TCPServer", TCPServer)
     monkeypatch.setattr("web.asgi._REST_SECONDS", 20.0)
     refused, body = trio.Event(), b'{"backend": "demo"}'
-    request = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    request = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n".encode()
 
     def telling(app: Any) -> Any:
         async def told(scope: dict[str, Any], receive: Any, send: Any) -> None:

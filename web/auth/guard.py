@@ -1,7 +1,7 @@
 """Who is calling."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
@@ -16,9 +16,8 @@ from projections.users import User
 from projections.views import Views
 from supervisors.usage import UsageMeter
 from web.auth import jwts
+from web.auth.pages import Asking, refuse_all_but_our_scripts, refuse_foreign_page
 from web.services import WebSettings
-
-SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +55,7 @@ class Caller:
 
 
 class Guard:
-    """Identifies callers, from memory alone; nobody of those who are `leaving`. Header names are lower case."""
+    """Identifies callers, from memory alone; nobody of those who are `leaving`."""
 
     def __init__(self, settings: WebSettings, views: Views, usage: UsageMeter, leaving: AbstractSet[str]) -> None:
         self._settings = settings
@@ -64,32 +63,36 @@ class Guard:
         self._usage = usage
         self._leaving = leaving
 
-    def identify(self, method: str, headers: Mapping[str, str], correlation: str) -> Caller:
-        """Return the caller: by API token, by the bearer token of a sign-in, or by cookie.
+    def identify(self, asking: Asking) -> Caller:
+        """Return the caller of /v1: by API token, by the bearer token of a sign-in, or by cookie.
 
-        Raises Unauthenticated for neither or a bad one, Forbidden for a change that a foreign page asks for with
-        nothing but the cookie that the browser added.
+        Raises Unauthenticated for neither or a bad one, Forbidden for what has nothing but the cookie that a
+        browser adds by itself, unless a script of our own page asks for it: every request here reaches an agent.
         """
-        presented = bearer(headers)
-        token = presented or self._cookie(headers)
-        if not token:
-            raise Unauthenticated("Sign in first, or send `Authorization: Bearer <token>`.")
-        if presented.startswith(PREFIX):
-            return self._program(presented, correlation)
-        caller = self._person(token, correlation)
-        if not presented and method not in SAFE_METHODS:
-            refuse_foreign_origin(headers)
-        return caller
+        return self._identify(asking, refuse_all_but_our_scripts)
 
-    def identify_beyond_v1(self, method: str, headers: Mapping[str, str], correlation: str) -> Caller:
-        """Return the caller of anything but /v1. Raises Forbidden for a token that is good for /v1 only, too.
+    def identify_beyond_v1(self, asking: Asking) -> Caller:
+        """Return the caller of anything but /v1.
 
-        That is also one for some models: beyond /v1, a model is only one of many things that start an agent.
+        Raises Forbidden for a foreign page, and for a token that is good for /v1 only. That is also one for some
+        models: beyond /v1, a model is only one of many things that start an agent.
         """
-        caller = self.identify(method, headers, correlation)
+        caller = self._identify(asking, refuse_foreign_page)
         token = caller.credential
         if isinstance(token, Token) and (token.scope != "all" or token.models):
             raise Forbidden("This API token is good for /v1 only.", code="token_scope")
+        return caller
+
+    def _identify(self, asking: Asking, check_page: Callable[[Asking], None]) -> Caller:
+        presented = bearer(asking.headers)
+        token = presented or self._cookie(asking.headers)
+        if not token:
+            raise Unauthenticated("Sign in first, or send `Authorization: Bearer <token>`.")
+        if presented.startswith(PREFIX):
+            return self._program(presented, asking.correlation)
+        caller = self._person(token, asking.correlation)
+        if not presented:
+            check_page(asking)
         return caller
 
     def is_good(self, caller: Caller) -> bool:
@@ -101,6 +104,10 @@ class Guard:
             return self._views.sessions.live(caller.credential.id, now) is not None
         return self._views.tokens.find(caller.credential.id) is not None and not _is_over(caller.credential, now)
 
+    def credentials(self, headers: Mapping[str, str]) -> tuple[str, ...]:
+        """Return what a caller has shown of its credentials, which is for nobody else to see."""
+        return tuple(c for c in (bearer(headers), self._cookie(headers)) if c)
+
     def is_operator(self, headers: Mapping[str, str]) -> bool:
         """Tell whether the command line of this installation is calling."""
         claims = jwts.read(bearer(headers), self._settings.operator_key)
@@ -111,7 +118,7 @@ class Guard:
 
     def _cookie(self, headers: Mapping[str, str]) -> str:
         try:
-            return parse_cookie(headers.get("cookie", "")).get(self._settings.cookie_name, "")
+            return parse_cookie(headers.get("cookie", "")).get(cookie_name(self._settings), "")
         except UnicodeError:  # Another program's cookie, in another encoding.
             return ""
 
@@ -138,11 +145,12 @@ def _is_over(token: Token, now: float) -> bool:
     return token.expires_at is not None and token.expires_at <= now
 
 
-def refuse_foreign_origin(headers: Mapping[str, str]) -> None:
-    """Raise Forbidden when a browser says that another site's page makes this request."""
-    origin = headers.get("origin")
-    if origin is not None and origin.partition("://")[2] != headers.get("host"):
-        raise Forbidden("This request came from another site's page and was refused.", code="foreign_origin")
+def cookie_name(settings: WebSettings) -> str:
+    """Return the name of the session cookie.
+
+    Over HTTPS it begins so that browsers take it from this very host only, and never over plain HTTP.
+    """
+    return f"__Host-{settings.cookie_name}" if settings.cookie_secure else settings.cookie_name
 
 
 def bearer(headers: Mapping[str, str]) -> str:

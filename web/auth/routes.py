@@ -11,6 +11,7 @@ from eventlog.envelope import Origin
 from projections.users import User
 from supervisors.commands.invites import PREFIX, bad_invite
 from web.auth import jwts
+from web.auth.guard import cookie_name
 from web.context import anonymous_origin, caller, services, throttle
 from web.schemas import Answer, Ok, Request
 
@@ -155,7 +156,7 @@ async def logout() -> Response:
     answer = jsonify(Ok().model_dump())
     settings = services().settings
     answer.delete_cookie(
-        settings.cookie_name, path="/", httponly=True, samesite="Lax", secure=settings.cookie_secure
+        cookie_name(settings), path="/", httponly=True, samesite="Lax", secure=settings.cookie_secure
     )
     return answer
 
@@ -173,7 +174,7 @@ async def _sign_in(user: User, origin: Origin) -> Response:
     session = await services().accounts.open_session(user, device, Origin(f"user:{user.id}", origin.correlation))
     answer = jsonify(Signed(user=Account.model_validate(user)).model_dump())
     answer.set_cookie(
-        settings.cookie_name,
+        cookie_name(settings),
         jwts.issue(session, settings.jwt_secret),
         max_age=settings.jwt_seconds,
         path="/",

@@ -18,6 +18,7 @@ _KINDS = {
     413: "invalid_request_error",
     414: "invalid_request_error",
     415: "invalid_request_error",
+    421: "invalid_request_error",
     422: "invalid_request_error",
     429: "rate_limit_error",
     431: "invalid_request_error",

@@ -15,18 +15,21 @@ import structlog
 import trio
 
 from domain.backends.adaptation import Adapted, adapt
+from domain.backends.definition import Backend
 from domain.errors import OUR_FAULT, DomainError, Invalid, Unauthenticated
 from eventlog.errors import EventLogError
+from supervisors.engines.protocol import AGENT_NAME
 from supervisors.runners.lease import SILENCE_SECONDS, SILENT, ask_runner
 from supervisors.runners.probe import auth_headers
 from supervisors.runners.run import Run
 from supervisors.wire.coding import CodingError, Decoder
 from web.auth.guard import Caller, Guard
-from web.context import CORRELATION
+from web.auth.pages import Asking
+from web.context import ADDRESSED, CORRELATION
 from web.openai.body import ClientGoneError, Receive, read_body, written
 from web.openai.cors import cors_headers, preflight
 from web.openai.errors import described, error_body
-from web.openai.headers import HeaderList, to_client, to_runner
+from web.openai.headers import HeaderList, isolation, query_to_runner, to_client, to_runner
 from web.openai.models import model_info, model_list
 from web.openai.routing import Destination, destination
 from web.openai.upstream import ConnectionPool, HookedStream
@@ -117,7 +120,13 @@ class Exchange:
     async def answer_json(self, status: int, body: bytes, *more: tuple[bytes, bytes]) -> None:
         """Send a whole JSON answer."""
         length = str(len(body)).encode()
-        await self.start(status, [(b"content-type", _JSON), (b"content-length", length), *more])
+        ours = [
+            (b"content-type", _JSON),
+            (b"content-length", length),
+            (b"cache-control", b"no-store"),
+            *isolation(),
+        ]
+        await self.start(status, [*ours, *more])
         await self.finish(body)
 
 
@@ -163,7 +172,9 @@ class OpenAISurface:
             await exchange.finish()
             return
         try:
-            caller = self._guard.identify(exchange.scope["method"], exchange.headers, exchange.scope[CORRELATION])
+            scope = exchange.scope
+            asking = Asking(scope["method"], exchange.headers, scope[CORRELATION], scope[ADDRESSED].origins)
+            caller = self._guard.identify(asking)
             if exchange.scope["method"] == "GET" and await self._models(exchange, caller):
                 return
             # Before the body is read: who may not ask need not be listened to.
@@ -259,7 +270,9 @@ class OpenAISurface:
                 name.lower() == b"content-type" and value.startswith(b"text/event-stream")
                 for name, value in response.headers
             )
-            passed = to_client(response.headers, decoded=not decoder.is_identity)
+            passed = to_client(
+                response.headers, decoded=not decoder.is_identity, session=_session_header(to.backend)
+            )
             await exchange.start(response.status, passed)
             if isinstance(stream, HookedStream):
                 stream.before_read = exchange.flush
@@ -287,23 +300,25 @@ class OpenAISurface:
         model = self._services.pool.house.maker.model(to.backend, to.agent)
         return adapt(to.backend, to.body, session=to.session, model_override=model, first=first)
 
-    @staticmethod
-    def _url(exchange: Exchange, run: Run) -> httpcore2.URL:
+    def _credentials(self, exchange: Exchange) -> list[bytes]:
+        return [c.encode("latin-1") for c in self._guard.credentials(exchange.headers)]
+
+    def _url(self, exchange: Exchange, run: Run) -> httpcore2.URL:
         if run.endpoint is None:
             raise AssertionError("a ready runner has an endpoint")
-        query = exchange.scope["query_string"]
+        query = query_to_runner(exchange.scope["query_string"], self._credentials(exchange))
         target = exchange.scope["raw_path"] + (b"?" + query if query else b"")
         return httpcore2.URL(scheme=b"http", host=run.endpoint.host.encode(), port=run.endpoint.port, target=target)
 
-    @staticmethod
-    def _headers(exchange: Exchange, to: Destination, run: Run, adapted: Adapted, length: int) -> HeaderList:
+    def _headers(self, exchange: Exchange, to: Destination, run: Run, adapted: Adapted, length: int) -> HeaderList:
         ours = {**adapted.headers, **auth_headers(to.backend, run.key)}
         added = [(name.encode(), value.encode()) for name, value in ours.items()]
         names = {name.lower() for name, _ in added}
-        passed = [h for h in to_runner(exchange.scope["headers"]) if h[0] not in names]
-        host = f"{run.endpoint.host}:{run.endpoint.port}" if run.endpoint else ""
+        credentials, session = self._credentials(exchange), _session_header(to.backend)
+        passed = to_runner(exchange.scope["headers"], credentials, session=session)
+        passed = [h for h in passed if h[0] not in names]
         return [
-            (b"host", host.encode()),
+            (b"host", AGENT_NAME.encode()),
             (b"accept-encoding", b"identity"),
             *passed,
             *added,
@@ -335,6 +350,11 @@ class OpenAISurface:
 def _coding(headers: Iterable[tuple[bytes, bytes]]) -> str:
     """Return the codings that are on an answer, as one value."""
     return ", ".join(value.decode("latin-1") for name, value in headers if name.lower() == b"content-encoding")
+
+
+def _session_header(backend: Backend) -> bytes:
+    placement = backend.session
+    return placement.name.lower().encode() if placement and placement.place == "header" else b""
 
 
 def _is_chat(exchange: Exchange) -> bool:

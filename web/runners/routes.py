@@ -5,7 +5,7 @@ from quart import Blueprint, Response, jsonify
 from quart_schema import document_response, tag_blueprint, validate_request
 
 from domain.runners.machine import State
-from web.context import caller, services
+from web.context import caller, caller_of_change, services
 from web.runners.progress import ProgressSource
 from web.runners.shapes import RunnerInfo, StartedRunner, runner_info, start_runner, stop_runner
 from web.schemas import Answer, Request, Stopped
@@ -127,7 +127,10 @@ async def idle(backend: str, data: IdleTime) -> Response:
 
 @blueprint.get("/runners/<backend>/progress")
 async def progress(backend: str) -> Response:
-    """Follow the start of a backend's runner as server-sent events, until it is ready or has failed."""
-    who = caller()
+    """Follow the start of a backend's runner as server-sent events, until it is ready or has failed.
+
+    The caller's first agent of the backend is made here if there is none.
+    """
+    who = caller_of_change()
     agent = await services().agents.first(who.user.id, services().backends.enabled(backend), who.origin)
     return event_stream(ProgressSource(services(), agent), services().lifecycle)
