@@ -39,7 +39,7 @@ function ordered(old, now) {
   let last = "";
   for (const path of old) {
     if (kept.has(path)) last = path;
-    else gone.set(last, [...(gone.get(last) ?? []), path]);
+    else if (!gone.get(last)?.push(path)) gone.set(last, [path]);
   }
   return [...(gone.get("") ?? []), ...now.flatMap((path) => [path, ...(gone.get(path) ?? [])])];
 }

@@ -7,6 +7,7 @@ import { decorate, toHtml } from "../markdown.js";
 
 const LONG = 20_000;
 const LONG_MS = 300;
+const PAUSES = 10;
 
 /** @param {{message: Message, sought: boolean}} props `sought` when the page was opened to show it */
 export function Bubble({ message, sought }) {
@@ -44,25 +45,40 @@ function Markdown({ text, finished }) {
   const element = useRef(/** @type {HTMLElement | null} */ (null));
   const safe = useMemo(() => toHtml(text), [text]);
   useEffect(() => {
-    if (finished && element.current) decorate(element.current);
+    if (finished && safe !== null && element.current) decorate(element.current);
   }, [safe, finished]);
-  return html`<div class="text markdown" ref=${element} dangerouslySetInnerHTML=${{ __html: safe }}></div>`;
+  if (safe === null) {
+    return html`
+      <div key="plain" class="text plain">${text}</div>
+      ${finished && html`<p key="why" class="hint">Shown as it was written: it would take too long to format.</p>`}
+    `;
+  }
+  return html`<div key="markdown" class="text markdown" ref=${element} dangerouslySetInnerHTML=${{ __html: safe }}></div>`;
 }
 
-/** Parsing a long text again for every picture would stutter: do it now and then. @param {string} text */
+/**
+ * Showing a long text again for every picture would stutter: do it now and then, with pauses that are longer than it
+ * takes.
+ * @param {string} text
+ */
 function useThrottled(text) {
   const shown = useRef(text);
+  const began = performance.now();
+  const pause = useRef(LONG_MS);
   const newest = useRef(text);
   const [round, next] = useState(0);
   newest.current = text;
   if (text.length < LONG) shown.current = text;
   const behind = shown.current !== text;
+  const current = shown.current;
+  // Effects are run after the picture is there.
+  useEffect(() => void (pause.current = Math.max(LONG_MS, PAUSES * (performance.now() - began))), [current]);
   useEffect(() => {
     if (!behind) return;
     const timer = setTimeout(() => {
       shown.current = newest.current;
       next(round + 1);
-    }, LONG_MS);
+    }, pause.current);
     return () => clearTimeout(timer);
   }, [behind, round]);
   return shown.current;
