@@ -7,7 +7,7 @@ import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.e2e.browser.conftest import visit
+from tests.e2e.browser.conftest import PHONE, visit
 from tests.harness.contract import new_email
 from tests.harness.ports import AGENTS_HOST
 from tests.harness.server import Server
@@ -91,6 +91,17 @@ def test_only_what_is_listed_becomes_a_part_of_the_page(server: Server, new_page
     assert page.title() == "agent-stack"
     assert not [url for url in asked if "/v1/" in url or "evil" in url or url.endswith("/x")]
     assert client.get("/api/runners").json()["runners"] == []
+
+
+def test_a_table_is_a_table_on_a_phone_too(server: Server, new_page: NewPage) -> None:
+    client, page = server.sign_up(new_email()), new_page()
+    page.set_viewport_size(PHONE)
+    visit(page, client, f"c/{conversation(client, '| a | b |' + chr(10) + '|--:|---|' + chr(10) + '| 1 | 2 |')}")
+    expect(page.get_by_role("columnheader", name="a")).to_be_visible()
+    cells = page.get_by_role("cell")
+    tops = [cells.nth(n).evaluate("cell => cell.getBoundingClientRect().top") for n in range(2)]
+    assert tops[0] == tops[1]
+    assert cells.first.evaluate("cell => getComputedStyle(cell).textAlign") == "right"
 
 
 def test_a_link_in_a_chat_never_shows_an_agent_the_sign_in(server: Server, new_page: NewPage) -> None:

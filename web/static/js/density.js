@@ -1,7 +1,7 @@
 // What would take the parser too long, found by one look at the text. The parser takes time that grows with the square
 // of what is counted here; the bounds are what it does in some tens of milliseconds.
 
-const MOST_DEPTH = 40;
+const MOST_DEPTH = 100;
 const MOST_LEVELS = 10_000;
 const MOST_LINES_SQUARED = 4_000_000;
 const MOST_MARKS = 30_000_000;
