@@ -381,7 +381,9 @@ def _wake_watchers(signals: Signals, records: Sequence[Recorded[Any]]) -> None:
 def _announce(settings: Settings, token: str) -> None:
     """Tell a person where to go. On standard output, which nothing else uses."""
     page = settings.public_origin or settings.address
-    click.echo(f"agent-stack is running at {page}")
+    click.echo(
+        f"agent-stack is running at {settings.address}" + (f", for {page}" if page != settings.address else "")
+    )
     if token:
         click.echo(f"Create the admin account (this link works once): {page}/#/setup?token={token}")
     sys.stdout.flush()

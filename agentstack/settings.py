@@ -1,16 +1,16 @@
 """Settings, from the environment and a `.env` file, checked at start: every mistake in one message."""
 
 import os
-import re
 import secrets as random
 from functools import cached_property
-from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from agentstack.addresses import Host, HostNames, Loopback, Networks, Origin, Origins
 from domain.errors import DomainError
 from domain.users.passwords import check_password
 from domain.users.rules import normal_email
@@ -47,67 +47,9 @@ def _roomy(pool: IPv4Network) -> IPv4Network:
     return pool
 
 
-def _host(value: str) -> str:
-    if value != "localhost":
-        ip_address(value)
-    return value
-
-
 Secret = Annotated[str, AfterValidator(_strong)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[int, Field(ge=0)]
-
-
-def _networks(value: Any) -> Any:
-    return tuple(ip_network(part) for part in _parts(value)) if isinstance(value, str) else value
-
-
-def _origins(value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
-    parts = _parts(value)
-    wrong = [p for p in parts if not re.fullmatch(r"https?://[^/\s*]+", p)]
-    if wrong:
-        raise ValueError(f"{wrong[0]!r} is not an origin such as https://chat.example.org")
-    return parts
-
-
-def _one_origin(value: Any) -> Any:
-    found = _origins(value.rstrip("/ ")) if isinstance(value, str) else value
-    if len(found) > 1:
-        raise ValueError("must be one origin; more names go into ALLOWED_HOSTS")
-    scheme, separator, host = (found[0] if found else "").partition("://")
-    return f"{scheme}{separator}{_ascii(host)}"
-
-
-def _names(value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
-    parts = tuple(_ascii(p.lower().rstrip(".")) for p in _parts(value))
-    wrong = [p for p in parts if not re.fullmatch(r"(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*", p)]
-    if wrong:
-        raise ValueError(f"{wrong[0]!r} is not a name such as chat.example.org or *.example.org, without a port")
-    return parts
-
-
-def _ascii(name: str) -> str:
-    """Return a name as browsers send it. Raises ValueError."""
-    return name if name.isascii() else name.encode("idna").decode()
-
-
-def _loopback(address: IPv4Address) -> IPv4Address:
-    if not address.is_loopback:
-        raise ValueError("must be an address of this machine only, such as 127.0.0.2")
-    return address
-
-
-def _parts(value: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in value.split(",") if part.strip())
-
-
-Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_networks)]
-Origins = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_origins)]
-HostNames = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_names)]
 
 
 class Settings(BaseSettings):
@@ -123,9 +65,7 @@ class Settings(BaseSettings):
         description="The same folder as the Docker host sees it, when the router runs in a container; found "
         "by itself when not set.",
     )
-    router_bind_host: Annotated[str, AfterValidator(_host)] = Field(
-        "127.0.0.1", description="Address to listen on; 0.0.0.0 for all."
-    )
+    router_bind_host: Host = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 for all.")
     router_port: Port = Field(18000, description="Port to listen on.")
     agent_stack_master_key: Secret = Field(
         "",
@@ -158,7 +98,7 @@ class Settings(BaseSettings):
     cors_origins: Origins = Field(
         (), description="Origins, divided by commas, whose pages may use /v1 with an API token."
     )
-    public_origin: Annotated[str, BeforeValidator(_one_origin)] = Field(
+    public_origin: Origin = Field(
         "", description="Where people open the page, such as https://chat.example.org, when that is a name."
     )
     allowed_hosts: HostNames = Field(
@@ -203,7 +143,7 @@ class Settings(BaseSettings):
     )
     min_idle_seconds: Seconds = Field(60, description="The shortest idle time that a user may choose.")
     max_idle_seconds: Seconds = Field(21600, description="The longest idle time that a user may choose.")
-    backend_host: Annotated[IPv4Address, AfterValidator(_loopback)] = Field(
+    backend_host: Loopback = Field(
         IPv4Address("127.0.0.2"),
         description="Address of this machine on which runners listen. It should be another one than the page's: "
         "browsers send a sign-in to every port of an address.",

@@ -19,7 +19,8 @@ from domain.tokens.rules import PATTERN
 from supervisors.wire.transit import FREE_BYTES, Hold, Transit
 from web import limits
 from web.auth.address import client_site
-from web.auth.names import UNNAMED, Names, must_name_us
+from web.auth.guard import cookie_name
+from web.auth.names import NO_NAME, UNNAMED, Names, must_name_us
 from web.context import ADDRESSED, CORRELATION, ENDINGS
 from web.openai.errors import error_body
 from web.openai.headers import SANDBOX, isolation
@@ -138,6 +139,7 @@ class Front:
         self._settings = settings
         self._transit = transit
         self._names = Names(settings)
+        self._cookie = cookie_name(settings)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one ASGI connection."""
@@ -199,7 +201,7 @@ class Front:
         try:
             scope[ADDRESSED] = self._names.addressed(named, _peer(scope))
         except Misdirected as error:
-            if must_name_us(scope["method"], scope["path"], named):
+            if error.reason == NO_NAME or must_name_us(scope["method"], scope["path"], named, self._cookie):
                 return status_of(error), error.message, error.reason
             scope[ADDRESSED] = UNNAMED
         return None

@@ -9,7 +9,7 @@ from domain.errors import Invalid
 Scope = Literal["all", "v1"]
 """`all`: whatever its user may do but manage the account itself. `v1`: only the OpenAI surface."""
 PREFIX = "as-"
-PATTERN = rf"\b{PREFIX}[A-Za-z0-9_-]{{30,}}"
+PATTERN = rf"\b{PREFIX}[A-Za-z0-9_-]{{43}}(?![A-Za-z0-9_-])"
 """A regular expression for tokens, to find one that somebody has put where it does not belong."""
 MAX_NAME = 80
 _SHOWN = 10

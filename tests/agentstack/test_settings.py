@@ -37,8 +37,8 @@ VALUES: dict[str, tuple[str, Any]] = {
     ),
     "public_origin": ("https://聊天.example.org:8443", "https://xn--rss932g.example.org:8443"),
     "allowed_hosts": (
-        "Chat.example.org, *.example.net., localhost",
-        ("chat.example.org", "*.example.net", "localhost"),
+        "*.stra\u00dfe.de, Chat.example.org, *.example.net., localhost",
+        ("*.xn--strae-oqa.de", "chat.example.org", "*.example.net", "localhost"),
     ),
     "sign_ins_per_address": ("0", 0),
     "sign_ins_per_account": ("5", 5),
@@ -260,7 +260,10 @@ def test_a_public_page_with_tls_and_an_insecure_cookie_is_reported(monkeypatch: 
             ("PUBLIC_ORIGIN", v)
             for v in ("chat.example.org", "https://a, https://b", "https://a/b", "https://*.a", "ftp://a")
         ),
-        *(("ALLOWED_HOSTS", v) for v in ("https://a", "a:18000", "*", "*.", "a b", "a/b", "a.*", "a,,b:1")),
+        *(
+            ("ALLOWED_HOSTS", v)
+            for v in ("https://a", "a:18000", "*", "*.", "a b", "a/b", "a.*", "a,,b:1", "\u00fc\u200b\ufffd")
+        ),
     ],
 )
 def test_where_and_under_which_names_is_checked(monkeypatch: pytest.MonkeyPatch, setting: str, value: str) -> None:

@@ -133,6 +133,17 @@ def test_a_token_that_is_sent_twice_reaches_no_agent(user: Person, header: str) 
     assert user.token not in by_cookie.text
 
 
+def test_a_token_in_the_path_or_in_a_second_header_reaches_no_agent(user: Person) -> None:
+    _, secret = new_token(user.http)
+    refused = user.http.get(f"/v1/files/{secret}?model=scripted", headers=bearer(secret))
+    is_openai_error(refused, 400, "token_in_path")
+    both = [("authorization", f"Bearer {user.token}"), ("authorization", f"Bearer {secret}"), ("x-a", user.token)]
+    answer = user.server.client().post(CHAT, json=chat_body("echo"), headers=both)
+    assert answer.is_success
+    assert user.token not in answer.text
+    assert secret not in answer.text
+
+
 def test_an_agent_is_told_neither_its_own_address_nor_where_it_was_asked(user: Person) -> None:
     user.pid()
     (runner,) = user.runners()

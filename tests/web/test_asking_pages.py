@@ -70,6 +70,9 @@ def test_over_plain_http_a_browser_has_to_tell_the_page_another_way() -> None:
     assert is_refused(refuse_all_but_our_scripts, "GET", **LAN)
     assert not is_refused(refuse_all_but_our_scripts, "GET", referer="http://192.168.1.5:18000/#/c/1", **LAN)
     assert not is_refused(refuse_all_but_our_scripts, "GET", origin="http://192.168.1.5:18000", **LAN)
+    for accept in ("text/html,application/xhtml+xml", "image/avif,image/webp", "text/css,*/*;q=0.1"):
+        page = {"referer": "http://192.168.1.5:18000/", "accept": accept}
+        assert is_refused(refuse_all_but_our_scripts, "GET", **page, **LAN), accept
     for referer in (
         "http://192.168.1.5:19000/",
         "http://evil.example/http://192.168.1.5:18000",

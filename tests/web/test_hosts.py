@@ -52,7 +52,7 @@ def test_the_page_says_which_setting_is_missing(server: Server) -> None:
     answer = server.client().get("/", headers={"host": "chat.example.org"})
     assert answer.status_code == 421
     assert answer.headers["content-type"].startswith("text/html")
-    assert "PUBLIC_ORIGIN=https://chat.example.org" in answer.text
+    assert "PUBLIC_ORIGIN" in answer.text
     assert "ALLOWED_HOSTS=chat.example.org" in answer.text
     hurt = server.client().get("/", headers={"host": "<script>alert(1)</script>"})
     assert hurt.status_code == 421
@@ -68,7 +68,12 @@ def test_a_program_with_a_token_may_use_any_name(server: Server) -> None:
         assert program.post(CHAT, json=chat_body("hi", "demo")).is_success
         assert program.get("/api/agents").is_success
         assert program.get("/auth/me" if shown != secret else "/api/backends").is_success
-        assert program.get("/v1/models", headers={"cookie": "a=b"}).status_code == 421
+        assert program.get("/v1/models", headers={"cookie": "__cf_bm=b"}).is_success
+        ours = {"cookie": f"a=b; agent_stack_session={server.token(client)}"}
+        assert program.get("/v1/models", headers=ours).status_code == 421
+        for malformed in (".localhost", "a..localhost", "x" * 70 + ".localhost", "[::1", "a b"):
+            assert program.get("/v1/models", headers={"host": malformed}).status_code in {400, 421}
+            assert program.get("/api/agents", headers={"host": malformed}).status_code in {400, 421}
     is_openai_error(server.client(headers={**EVIL, **bearer("as-wrong")}).get("/v1/models"), 401)
 
 

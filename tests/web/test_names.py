@@ -10,7 +10,7 @@ import pytest
 from agentstack.settings import load_settings
 from agentstack.web_settings import web_settings
 from domain.errors import Misdirected
-from web.auth.names import Names, must_name_us, normal_origin
+from web.auth.names import NO_NAME, Names, must_name_us, normal_origin
 
 PROXY, STRANGER = "10.0.0.1", "198.51.100.7"
 
@@ -49,6 +49,7 @@ NOT_OURS += [
     "localhost:x",
     "local host",
 ]
+NOT_OURS += ["[::ffff:127.0.0.2]", "[::ffff:7f00:2]:80", ".localhost", "a..localhost", "a" * 64 + ".localhost"]
 NOT_OURS += ["[::1", "::1", "[127.0.0.1]", "user@localhost", "localhost/", "localhost,evil.example", "ünsinn", "."]
 
 
@@ -61,8 +62,11 @@ def test_loopback_names_and_addresses_need_no_setting(names: Any, host: str) -> 
 def test_any_other_name_is_refused_with_the_setting_that_would_allow_it(names: Any, host: str) -> None:
     with pytest.raises(Misdirected) as caught:
         names().addressed({"host": host}, STRANGER)
-    wanted = "127.0.0.1" if host.startswith("127.0.0.2") else "PUBLIC_ORIGIN"
-    assert wanted in caught.value.message
+    if caught.value.reason != NO_NAME:
+        wanted = (
+            "127.0.0.1" if "127.0.0.2" in host or "::ffff" in host else f"ALLOWED_HOSTS={host.partition(':')[0]}"
+        )
+        assert wanted in caught.value.message
 
 
 def test_names_that_the_admin_lists_are_ours(names: Any) -> None:
@@ -81,6 +85,10 @@ def test_a_trusted_proxy_tells_under_which_name_it_was_asked(names: Any) -> None
     forwarded = {"host": "127.0.0.1:18000", "x-forwarded-host": "chat.example.org", "x-forwarded-proto": "https"}
     assert ours.addressed(forwarded, PROXY).host == "chat.example.org"
     assert "https://chat.example.org" in ours.addressed(forwarded, PROXY).origins
+    with_port = {"host": "chat.example.org", "x-forwarded-host": "chat.example.org:8443", **TLS}
+    assert "https://chat.example.org:8443" in ours.addressed(with_port, PROXY).origins
+    without = {"host": "chat.example.org:8443", "x-forwarded-host": "chat.example.org", **TLS}
+    assert "https://chat.example.org:8443" in ours.addressed(without, PROXY).origins
     assert ours.addressed(forwarded, STRANGER).host == "127.0.0.1:18000"
     assert ours.addressed(forwarded, STRANGER).origins == {"http://127.0.0.1:18000"}
 
@@ -113,6 +121,12 @@ ORIGINS = [
     ({"public_origin": "https://x.org"}, "x.org", {}, {"https://x.org"}),
     ({"public_origin": "https://X.org:443"}, "x.org:443", {}, {"https://x.org"}),
     ({"public_origin": "https://x.org"}, "127.0.0.1:18000", {}, {"https://x.org", "http://127.0.0.1:18000"}),
+    (
+        {"public_origin": "https://x.org", "allowed_hosts": frozenset({"x.org"})},
+        "x.org:81",
+        {},
+        {"https://x.org", "https://x.org:81", "http://x.org:81"},
+    ),
     ({"public_origin": "http://x.org:81"}, "x.org:81", TLS, {"http://x.org:81"}),
     ({}, "", {}, set()),
 ]
@@ -146,7 +160,7 @@ def test_origins_are_compared_in_one_form(origin: str, normal: str) -> None:
     assert normal_origin(origin) == normal
 
 
-BEARER, COOKIE = {"authorization": "Bearer x"}, {"cookie": "a=b"}
+BEARER, COOKIE = {"authorization": "Bearer x"}, {"cookie": "a=b; session=x"}
 
 
 @pytest.mark.parametrize(
@@ -172,10 +186,10 @@ BEARER, COOKIE = {"authorization": "Bearer x"}, {"cookie": "a=b"}
         *(("GET", "/v1/x", {"authorization": "Basic x"}, True), ("GET", "/metrics", {}, True)),
     ],
 )
-def test_only_who_shows_a_token_and_no_cookie_may_use_any_name(
+def test_only_who_shows_a_token_and_no_cookie_of_ours_may_use_any_name(
     method: str, path: str, headers: dict[str, str], must: bool
 ) -> None:
-    assert must_name_us(method, path, headers) is must
+    assert must_name_us(method, path, headers, "session") is must
 
 
 @pytest.mark.parametrize(
@@ -185,6 +199,7 @@ def test_only_who_shows_a_token_and_no_cookie_may_use_any_name(
         ("192.168.1.5", "192.168.1.5/static/"),
         ("[::1]:18000", "'self'"),  # A policy knows no such names.
         ("", "'self'"),
+        ("a_b.localhost", "'self'"),
     ],
 )
 def test_a_policy_names_the_folder_of_the_pages_own_files(names: Any, host: str, sources: str) -> None:
@@ -194,3 +209,5 @@ def test_a_policy_names_the_folder_of_the_pages_own_files(names: Any, host: str,
 def test_a_policy_names_the_public_name_too(names: Any) -> None:
     behind = names(public_origin="https://x.org").addressed({"host": "127.0.0.1:1"}, STRANGER)
     assert behind.policy_sources("/s/") == "127.0.0.1:1/s/ x.org/s/"
+    by_number = names(public_origin="https://x.org").addressed({"host": "[::1]:1"}, STRANGER)
+    assert by_number.policy_sources("/s/") == "x.org/s/ 'self'"

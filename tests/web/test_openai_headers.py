@@ -8,6 +8,7 @@ from domain.tokens.rules import new_secret
 from web.openai.headers import isolation, query_to_runner, to_client, to_runner
 
 SECRET = b"as-" + b"s" * 43
+SOMEBODYS = b"eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0." + b"s" * 43
 PASSING = {
     *(
         "content-type",
@@ -126,6 +127,14 @@ def test_an_answer_is_kept_by_nobody_and_a_stream_is_not_held_back() -> None:
     assert (b"x-accel-buffering", b"no") in stream
 
 
+def test_a_type_is_one_type_and_a_value_has_no_control_characters() -> None:
+    sent = [(b"Content-Type", b"TEXT/EVENT-STREAM"), (b"content-type", b"text/html"), (b"openai-a", b"\x01b")]
+    passed = to_client(sent)
+    assert [v for n, v in passed if n == b"content-type"] == [b"TEXT/EVENT-STREAM"]
+    assert (b"x-accel-buffering", b"no") in passed
+    assert "openai-a" not in names_of(passed)
+
+
 def test_what_a_decoded_answer_no_longer_is_does_not_pass() -> None:
     sent = [
         (b"content-length", b"5"),
@@ -155,6 +164,7 @@ HOLDS_A_SECRET = [
         "ocp-apim-subscription-key",
         "x-secret",
     ),
+    *("x-bearer", "dpop", "x-otp", "x-pwd", "x-pass", "x-pin", "x-sid", "x-session-id", "x-csrf", "x-client-cert"),
     *("x-openai-key", "x-authentication", "x-jwt-assertion", "private-token", "x-password", "x-gitlab-token"),
 ]
 TELLS_WHO_ASKS = [
@@ -168,6 +178,9 @@ TELLS_WHO_ASKS = [
         "x-forwarded-for",
         "x-forwarded-host",
     ),
+    *("x-original-forwarded-for", "x-cluster-client-ip", "fastly-client-ip", "x-azure-clientip", "x-forwarded"),
+    *("cf-ipcountry", "x-original-host", "x-host", "x-real-host", "x-original-url", "x-rewrite-url", "remote-user"),
+    *("x-remote-user", "x-email", "tailscale-user-login", "x-sso-user", "x-ms-client-principal-name", "expect"),
     *("x-real-ip", "via", "cf-connecting-ip", "true-client-ip", "x-request-id", "connection", "te", "upgrade"),
 ]
 
@@ -179,7 +192,19 @@ def test_what_is_between_the_client_and_us_stays_there(name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["accept", "content-type", "user-agent", "openai-beta", "x-stainless-lang", "idempotency-key", "x-anything"],
+    [
+        "accept",
+        "content-type",
+        "user-agent",
+        "openai-beta",
+        "x-stainless-lang",
+        "idempotency-key",
+        "x-anything",
+        "x-author",
+        "x-keyword",
+        "x-max-tokens",
+        "traceparent",
+    ],
 )
 def test_all_else_reaches_the_agent(name: str) -> None:
     assert to_runner([(name.encode(), b"x")], [SECRET]) == [(name.encode(), b"x")]
@@ -188,10 +213,21 @@ def test_all_else_reaches_the_agent(name: str) -> None:
 @given(
     name=st.from_regex(r"x-[a-z0-9-]{1,20}", fullmatch=True),
     before=st.sampled_from([b"", b"Bearer ", b"Key=", b"x;"]),
-    secret=st.sampled_from([SECRET, b"eyJhbGciOi.J9.sig", new_secret().encode()]),
+    secret=st.sampled_from([SECRET, b"a.session.jwt", new_secret().encode(), SOMEBODYS, b"a%2Esession.jwt"]),
 )
 def test_no_header_carries_a_credential_of_the_caller(name: str, before: bytes, secret: bytes) -> None:
-    assert to_runner([(name.encode(), before + secret + b" ")], [SECRET, b"eyJhbGciOi.J9.sig"]) == []
+    assert to_runner([(name.encode(), before + secret + b" ")], [SECRET, b"a.session.jwt"]) == []
+
+
+@pytest.mark.parametrize("value", [b"Basic dXNlcjphcy1zZWNyZXQ=", b"basic x", b"Digest x", b"Negotiate x"])
+def test_no_header_carries_a_credential_in_disguise(value: bytes) -> None:
+    assert to_runner([(b"x-anything", value)], []) == []
+
+
+@pytest.mark.parametrize("value", [b"software-as-a-service-agreement-of-two-thousand", b"as-short", b"eyJhbGciOi"])
+def test_what_only_resembles_one_passes(value: bytes) -> None:
+    assert to_runner([(b"x-anything", value)], [SECRET]) == [(b"x-anything", value)]
+    assert query_to_runner(b"q=" + value, [SECRET]) == b"q=" + value
 
 
 @pytest.mark.parametrize(
@@ -203,6 +239,7 @@ def test_no_header_carries_a_credential_of_the_caller(name: str, before: bytes, 
         (b"a=1&key=" + SECRET + b"&b=2", b"a=1&b=2"),
         (b"key=" + SECRET.replace(b"s-", b"%73%2d") + b"&b=2", b"b=2"),
         (b"a=session.jwt&b=2", b"b=2"),
+        (b"a=" + SOMEBODYS + b"&b=2", b"b=2"),
     ],
 )
 def test_no_query_carries_one_either(query: bytes, passed: bytes) -> None:

@@ -16,10 +16,12 @@ from domain.errors import Misdirected
 from web.auth.address import Address, client_address
 from web.services import WebSettings
 
+NO_NAME = "bad_host"
 _KEPT = 64
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
-_AUTHORITY = re.compile(r"(?P<name>\[[0-9a-f:.]{2,45}\]|[^\s\[\]:/?#@]{1,253}):?(?P<port>\d{0,5})")
-_PLAIN = re.compile(r"[a-z0-9._-]+(:\d{1,5})?")
+_LABEL = r"[a-z0-9_-]{1,63}"
+_AUTHORITY = re.compile(rf"(?P<name>\[[0-9a-f:.]{{2,45}}\]|{_LABEL}(?:\.{_LABEL})*\.?):?(?P<port>\d{{0,5}})")
+_PLAIN = re.compile(r"[a-z0-9.-]+(:\d{1,5})?")
 _TOKENS_COUNT = re.compile(r"/v1(/.*)?|/api/.*|/auth/(me|logout)", re.DOTALL)
 """Where a request must show a token, or a cookie, to get anything."""
 
@@ -36,10 +38,11 @@ class Addressed:
     def policy_sources(self, path: str) -> str:
         """Return the sources of a content security policy that mean this server, below a path.
 
-        A policy knows no names in brackets: then it is the whole server.
+        A policy knows no names in brackets, or with underscores: then it is the whole server.
         """
         hosts = {self.host, *(urlsplit(origin).netloc for origin in self.origins)}
-        return " ".join(sorted(h + path for h in hosts if _PLAIN.fullmatch(h))) or "'self'"
+        sources = sorted(host + path for host in hosts if _PLAIN.fullmatch(host))
+        return " ".join(sources if _PLAIN.fullmatch(self.host) else [*sources, "'self'"])
 
 
 UNNAMED = Addressed("", frozenset())
@@ -56,8 +59,9 @@ class Names:
         self._wildcards = tuple(n.removeprefix("*") for n in settings.allowed_hosts if n.startswith("*."))
 
     def addressed(self, headers: Mapping[str, str], peer: str) -> Addressed:
-        """Return how a request named this server. Raises Misdirected for a name that is not one of its own.
+        """Return how a request named this server.
 
+        Raises Misdirected for a name that is not one of its own, with the reason `NO_NAME` for what cannot be one.
         Header names are lower case; `peer` is the address at the other end of the connection.
         """
         host = headers.get("host", "")
@@ -68,30 +72,34 @@ class Names:
     def _looked_up(self, host: str, forwarded_host: str, forwarded_scheme: str) -> Addressed:
         host, forwarded = host.strip().lower(), forwarded_host.rpartition(",")[2].strip().lower()
         self._check(host)
-        if forwarded and _split(forwarded)[0] != _split(host)[0]:
+        if forwarded:
             self._check(forwarded)
-            host = forwarded
+            if _split(forwarded)[1] or _split(forwarded)[0] != _split(host)[0]:  # It may lack the port.
+                host = forwarded
         is_tls = forwarded_scheme.rpartition(",")[2].strip().lower() == "https"
         return Addressed(host, self._origins(host, is_tls=is_tls))
 
     def _check(self, host: str) -> None:
-        name, _ = _split(host)
-        if not host or self._is_ours(name):
-            return  # Browsers always send a host.
-        shown = name[:253] or "?"
-        if name == self._settings.agents_address:
+        if not host:
+            return  # Browsers always send one.
+        shown, _ = _split(host)
+        if not shown:
+            raise Misdirected("The Host header is neither a name nor an IP address.", code=NO_NAME)
+        if self._is_ours(shown):
+            return
+        if _plain(shown) == self._settings.agents_address:
             told = "is where agents listen. Open agent-stack by another address, such as 127.0.0.1 on this machine."
         else:
             told = (
                 "is not a name of this agent-stack. If it should be one, its admin sets "
-                f"PUBLIC_ORIGIN=https://{shown}, or ALLOWED_HOSTS={shown}, and restarts it. "
-                "Its IP address works without that."
+                f"ALLOWED_HOSTS={shown}, or PUBLIC_ORIGIN to what the address bar shows before the path, and "
+                "restarts it. Its IP address works without that."
             )
         raise Misdirected(f"{shown!r} {told}", host=shown)
 
     def _is_ours(self, name: str) -> bool:
         if _address(name):
-            return name != self._settings.agents_address
+            return _plain(name) != self._settings.agents_address
         return bool(name) and (_is_loopback(name) or name == self._public_name or self._is_listed(name))
 
     def _is_listed(self, name: str) -> bool:
@@ -101,7 +109,7 @@ class Names:
         """Return the origins that pages of ours may have which were asked for under this name."""
         found = {self._public} - {""}
         name, port = _split(host)
-        if not name or name == self._public_name:  # Whose scheme is known.
+        if not name or (name == self._public_name and not self._is_listed(name)):  # Whose scheme is known.
             return frozenset(found)
         is_tls = is_tls or port == _DEFAULT_PORTS["https"]
         if is_tls or self._settings.cookie_secure or self._is_listed(name):
@@ -115,12 +123,12 @@ class Names:
         return any(address in network for network in self._settings.trusted_proxies) if address else False
 
 
-def must_name_us(method: str, path: str, headers: Mapping[str, str]) -> bool:
-    """Tell whether a request could do harm under a foreign name.
+def must_name_us(method: str, path: str, headers: Mapping[str, str], cookie: str) -> bool:
+    """Tell whether a request could do harm under a foreign name. `cookie` is the name of our own.
 
-    One that shows a token, and no cookie, has nothing that a foreign page could borrow.
+    One that shows a token, and no cookie of ours, has nothing that a foreign page could borrow.
     """
-    if "cookie" in headers:
+    if f"{cookie}=" in headers.get("cookie", ""):
         return True
     if path.startswith("/v1/") and method == "OPTIONS":
         return False  # It asks what is allowed, and shows nothing yet.
@@ -137,6 +145,8 @@ def normal_origin(origin: str) -> str:
     name, port = _split(rest)
     if scheme not in _DEFAULT_PORTS or not name:
         return ""
+    if name.startswith("[") and _address(name):
+        name = f"[{ip_address(name.strip('[]'))}]"
     return f"{scheme}://{name}" + (f":{port}" if port not in {"", _DEFAULT_PORTS[scheme]} else "")
 
 
@@ -154,7 +164,14 @@ def _address(name: str) -> Address | None:
         address = ip_address(name.strip("[]"))
     except ValueError:
         return None
-    return address if name.startswith("[") == isinstance(address, IPv6Address) else None
+    if name.startswith("[") != isinstance(address, IPv6Address):
+        return None
+    return (address.ipv4_mapped if isinstance(address, IPv6Address) else None) or address
+
+
+def _plain(name: str) -> str:
+    """Return a name or address in the one form in which it is compared."""
+    return str(_address(name) or name)
 
 
 def _is_loopback(name: str) -> bool:

@@ -18,6 +18,8 @@ _FOREIGN_SITES = frozenset({"cross-site", "same-site"})
 """The second is another port of the same host, or a host beside it."""
 _SCRIPT_MODES = frozenset({"cors", "same-origin"})
 _NAVIGATION = "navigate"
+_NO_SCRIPT_ACCEPTS = ("text/html", "image/", "text/css")
+"""What a browser accepts for a link, an image or a style sheet, and never for a script's call."""
 _ORIGIN = re.compile(r"https?://[^/?#]*", re.IGNORECASE)
 
 
@@ -44,9 +46,11 @@ def refuse_foreign_page(asking: Asking) -> None:
             asking.method in SAFE_METHODS and headers.get("sec-fetch-mode") == _NAVIGATION
         )
     if is_foreign:
+        told = (origin or "as a browser says")[:100]
+        ours = " or ".join(sorted(asking.origins)) or "not known"
         raise Forbidden(
-            "This request came from another site's page and was refused. If it is this server's own page, behind a "
-            "proxy, its admin sets PUBLIC_ORIGIN to where the page is opened.",
+            f"This request came from another site's page ({told}; this server's own is {ours}) and was refused. If "
+            "it is this server's page, its admin sets PUBLIC_ORIGIN to what the address bar shows before the path.",
             code="foreign_origin",
         )
 
@@ -79,5 +83,7 @@ def _tells_its_page(asking: Asking) -> bool:
         return True
     if "origin" in headers or headers.get("sec-fetch-site"):
         return True  # Which was looked at.
+    if any(kind in headers.get("accept", "") for kind in _NO_SCRIPT_ACCEPTS):
+        return False
     page = _ORIGIN.match(headers.get("referer", ""))
     return page is not None and normal_origin(page[0]) in asking.origins

@@ -10,21 +10,30 @@ HeaderList = list[tuple[bytes, bytes]]
 
 _HOP_BY_HOP = frozenset(
     {b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-authorization", b"proxy-connection", b"te"}
-    | {b"trailer", b"transfer-encoding", b"upgrade"}
+    | {b"trailer", b"transfer-encoding", b"upgrade", b"expect", b"http2-settings"}
 )
 _NEVER_TO_RUNNER = _HOP_BY_HOP | {
     *(b"content-length", b"host", b"origin", b"referer"),
-    # Who asks, from where, and by what name: that is between the client and us.
-    *(b"forwarded", b"x-real-ip", b"x-client-ip", b"true-client-ip", b"cf-connecting-ip", b"via"),
     b"accept-encoding",  # What is encoded would come late, and nobody could read how much it has used.
     b"content-encoding",  # It was taken off.
     b"x-request-id",  # Ours is sent.
 }
-_SECRET = re.compile(rb"key|token|secret|passw|credential|auth|cookie|jwt|signature")
+_SECRET = re.compile(
+    rb"(^|[-_])(api|access|auth)?(key|token|secret|auth|bearer|dpop|otp|pwd|pass|pin|sid|session|jwt|cert)($|[-_0-9])"
+    rb"|passw|credential|authori[sz]|authentic|cookie|signature|csrf|xsrf"
+)
 """Names of headers that hold what only their receiver may know, whoever that is meant to be."""
-_API_TOKEN = re.compile(PATTERN.encode())
-"""One of ours, whoever's it is."""
-_NO_SECRETS = frozenset({b"idempotency-key", b"x-idempotency-key"})
+_WHO = re.compile(
+    rb"forwarded|client-?ip|(^|[-_])(ip|host|user|email|principal|url)($|[-_])|ipcountry|remote-|original-"
+    rb"|external-address|tailscale|^via$"
+)
+"""Names of headers in which proxies tell who asks, from where, and by what name."""
+_CREDENTIAL = re.compile(
+    PATTERN.encode() + rb"|\beyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]{20,}|^(?i:basic|digest|negotiate) "
+)
+"""An API token or a session token, whoever's it is, or a scheme that hides one."""
+_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+_HARMLESS = frozenset({b"idempotency-key", b"x-idempotency-key", b"user-agent"})
 _TO_CLIENT = frozenset(
     {
         *(b"content-type", b"content-length", b"content-disposition", b"content-language"),
@@ -35,7 +44,6 @@ _TO_CLIENT = frozenset(
 _TO_CLIENT_BEGIN = (b"openai-", b"x-ratelimit-")
 _OF_A_CODING = frozenset({b"content-length", b"etag", b"accept-ranges", b"content-range"})
 """What an answer's head says of its body as it was encoded."""
-_EVENT_STREAM = b"text/event-stream"
 
 SANDBOX = b"sandbox; default-src 'none'"
 
@@ -65,21 +73,23 @@ def to_runner(
         for name, value in kept
         if name not in _NEVER_TO_RUNNER
         and name not in named
-        and (name in _NO_SECRETS or name == session or not _SECRET.search(name))
-        and not name.startswith((b"sec-", b"x-forwarded-"))
-        and not _API_TOKEN.search(value)
-        and not any(secret in value for secret in credentials)
+        and (name in _HARMLESS or name == session or not (_SECRET.search(name) or _WHO.search(name)))
+        and not name.startswith(b"sec-")
+        and not tells(value, credentials)
     ]
 
 
 def query_to_runner(query: bytes, credentials: Sequence[bytes]) -> bytes:
     """Return a query string without the parameters in which the client's credentials stand."""
+    if not tells(query, credentials):
+        return query
+    return b"&".join(part for part in query.split(b"&") if not tells(part, credentials))
 
-    def tells(part: bytes) -> bool:
-        plain = unquote_to_bytes(part)
-        return bool(_API_TOKEN.search(plain)) or any(secret in plain for secret in credentials)
 
-    return b"&".join(p for p in query.split(b"&") if not tells(p)) if tells(query) else query
+def tells(text: bytes, credentials: Sequence[bytes]) -> bool:
+    """Tell whether one of these credentials, or what looks like one of ours, stands in a text."""
+    plain = unquote_to_bytes(text) if b"%" in text else text
+    return bool(_CREDENTIAL.search(plain)) or any(secret in plain for secret in credentials)
 
 
 def to_client(headers: Iterable[tuple[bytes, bytes]], *, decoded: bool = False, session: bytes = b"") -> HeaderList:
@@ -97,12 +107,21 @@ def to_client(headers: Iterable[tuple[bytes, bytes]], *, decoded: bool = False, 
         if (name in _TO_CLIENT or name.startswith(_TO_CLIENT_BEGIN) or (session and name == session))
         and name not in named
         and not (decoded and name in _OF_A_CODING)
+        and not _CONTROL.search(value)
     ]
-    is_stream = any(name == b"content-type" and value.startswith(_EVENT_STREAM) for name, value in passed)
+    kinds = [value for name, value in passed if name == b"content-type"][:1]
+    passed = [(name, value) for name, value in passed if name != b"content-type"]
+    passed += [(b"content-type", kind) for kind in kinds]
+    is_stream = any(map(is_event_stream, kinds))
     caching: HeaderList = [(b"cache-control", b"no-store")]
     if is_stream:
         caching = [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
     return [*passed, *caching, *isolation()]
+
+
+def is_event_stream(kind: bytes) -> bool:
+    """Tell whether a content type is that of server-sent events."""
+    return kind.strip().lower().startswith(b"text/event-stream")
 
 
 def _named_by_connection(headers: HeaderList) -> set[bytes]:

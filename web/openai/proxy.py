@@ -29,7 +29,7 @@ from web.context import ADDRESSED, CORRELATION
 from web.openai.body import ClientGoneError, Receive, read_body, written
 from web.openai.cors import cors_headers, preflight
 from web.openai.errors import described, error_body
-from web.openai.headers import HeaderList, isolation, query_to_runner, to_client, to_runner
+from web.openai.headers import HeaderList, is_event_stream, isolation, query_to_runner, tells, to_client, to_runner
 from web.openai.models import model_info, model_list
 from web.openai.routing import Destination, destination
 from web.openai.upstream import ConnectionPool, HookedStream
@@ -220,6 +220,9 @@ class OpenAISurface:
         """Forward a request. Whatever goes wrong ends as an error that an OpenAI client understands."""
         to: Destination | None = None
         try:
+            if tells(exchange.scope["raw_path"], self._credentials(exchange)):
+                text = "A token stands in the path, where the agent would see it. Leave it out."
+                raise Invalid(text, code="token_in_path")
             query = exchange.scope["query_string"].decode("latin-1")
             model = parse_qs(query).get("model", [""])[0]
             to = await destination(self._services, caller, body, exchange.headers, model)
@@ -267,8 +270,7 @@ class OpenAISurface:
         try:
             decoder = Decoder(_coding(response.headers))
             exchange.is_event_stream = any(
-                name.lower() == b"content-type" and value.startswith(b"text/event-stream")
-                for name, value in response.headers
+                name.lower() == b"content-type" and is_event_stream(value) for name, value in response.headers
             )
             passed = to_client(
                 response.headers, decoded=not decoder.is_identity, session=_session_header(to.backend)
@@ -301,7 +303,11 @@ class OpenAISurface:
         return adapt(to.backend, to.body, session=to.session, model_override=model, first=first)
 
     def _credentials(self, exchange: Exchange) -> list[bytes]:
-        return [c.encode("latin-1") for c in self._guard.credentials(exchange.headers)]
+        """Return what the client has shown, in however many headers."""
+        shown = [value.split()[-1:] for name, value in exchange.scope["headers"] if name == b"authorization"]
+        return [c for parts in shown for c in parts] + [
+            c.encode("latin-1") for c in self._guard.credentials(exchange.headers)
+        ]
 
     def _url(self, exchange: Exchange, run: Run) -> httpcore2.URL:
         if run.endpoint is None:

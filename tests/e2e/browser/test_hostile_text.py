@@ -1,5 +1,9 @@
 """What an agent writes, in a real browser: it draws over nothing, asks for nothing and freezes nothing."""
 
+import base64
+import re
+import struct
+import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -20,7 +24,7 @@ BARE += ["DETAILS", "SUMMARY", "B", "I", "U", "S", "SUB", "SUP", "H1"]
 ALLOWED: dict[str, set[str]] = {
     **{tag: set() for tag in BARE},
     "A": {"href", "title", "target", "rel"},
-    "IMG": {"src", "alt", "title"},
+    "IMG": {"src", "alt", "title", "decoding"},
     "CODE": {"class"},
     "OL": {"start"},
     "TH": {"align"},
@@ -170,6 +174,7 @@ def test_the_policy_stops_what_would_have_passed_the_sanitiser(
     assert blocked(page, add + ATTEMPTS[name])
 
 
+DRAWN = re.compile(r"[\u25cc\u200b\u2066-\u2069]")
 LONG = {
     "quotes in quotes": ">" * 5_000,
     "a list in a list": "".join("  " * n + "- a\n" for n in range(1_400))[:990_000],
@@ -178,6 +183,10 @@ LONG = {
     "an item of many lines": "- a\n" + "b\n" * 100_000,
     "a very long word": "x" * 990_000,
     "paragraphs without end": "a\n\n" * 300_000,
+    "marks on one letter": "Z" + "\u0300" * 400_000,
+    "one word of letters that join": "\u0628" * 400_000,
+    "one word of letters that stack": "\u0e01\u0e34\u0e49" * 100_000,
+    "changes of direction": "\u2067a\u2066" * 100_000,
 }
 
 
@@ -188,7 +197,8 @@ def test_a_text_that_would_break_the_page_is_shown_as_it_is(server: Server, new_
     visit(page, client, f"c/{conversation(client, text, 'after *it*')}")
     expect(page.locator(".message.assistant em")).to_have_text("it")
     shown = page.locator(".message.assistant .text").first
-    assert shown.evaluate("element => element.textContent").strip() == text.strip()
+    # Marks that pile up get letters to stand on, and words without end get places to break.
+    assert DRAWN.sub("", shown.evaluate("element => element.textContent")).strip() == DRAWN.sub("", text).strip()
     assert shown.evaluate("element => element.querySelectorAll('*').length") <= 1
     page.get_by_role("button", name="New chat").first.click()  # It still listens.
 
@@ -226,7 +236,59 @@ UNITS += [
     "***",
 ]
 UNITS += ["a@a.b ", "# a\n", "*a* **b** `c` ", "<details>\n\n", "<b>a</b>", "- a\nb\n", "> - ", "\t- a\n", "``` \n"]
+UNITS += ["|a" * 300 + "\n|" + "-|" * 299 + "\n" + "a\n" * 2000, "http://a" + "&a;" * 9000 + " ", "www.a("]
+UNITS += ["a" + " " * 9000, "<a" + " " * 9000, "# a" + " " * 90_000 + "b", "a" + "\u00a0" * 9000]
 UNITS += ["_a__b " * 200 + "\n\n", "*中*，"]  # noqa: RUF001
+
+
+def picture(width: int, height: int) -> str:
+    """Return the address of a black picture, which takes a few bytes."""
+    row = b"\0" + b"\0" * ((width + 7) // 8)
+    packer = zlib.compressobj(9)
+    data = b"".join(packer.compress(row) for _ in range(height)) + packer.flush()
+    head = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
+    chunks = ((b"IHDR", head), (b"IDAT", data), (b"IEND", b""))
+    made = b"".join(struct.pack(">I", len(d)) + n + d + struct.pack(">I", zlib.crc32(n + d)) for n, d in chunks)
+    return "data:image/png;base64," + base64.b64encode(b"\x89PNG\r\n\x1a\n" + made).decode()
+
+
+def test_a_picture_that_is_larger_than_it_looks_is_not_shown(server: Server, new_page: NewPage) -> None:
+    client, page = server.sign_up(new_email()), new_page()
+    small, large = picture(1000, 1000), picture(20_000, 20_000)
+    broken = [f"data:image/{kind};base64,AAAA" for kind in ("png", "jpeg", "gif", "webp")]
+    texts = [f"![a]({address}) *it*" for address in (small, large, *broken)]
+    visit(page, client, f"c/{conversation(client, *texts)}")
+    expect(page.locator(".message.assistant em")).to_have_count(len(texts))
+    expect(page.locator(".message.assistant img")).to_have_count(1)
+
+
+HONEST_TEXTS = {
+    "`x` <code>y</code> <kbd>z</kbd>": "code:nth-of-type(2)",
+    '<a href="https://example.org">x</a>': "a[href='https://example.org']",
+    "| a |\n|-|\n| <ul><li>x</li><li>y</li></ul> |": "td li:nth-child(2)",
+    "<details open><summary>x</summary>\n\ny\n\n</details>": "details > summary",
+    "[![build](https://example.org/i.png)](https://example.org/run)": "a[href='https://example.org/run']",
+    "```\n" + " " * 120 + "- 5\n```\n\n*x*": "em",
+    "* " * 42 + "\n\n*x*": "em",
+    "\n".join(f"{n}. x" for n in range(1, 2500)): "li:nth-child(2400)",
+    "```diff\n" + "- a\n  b\n" * 1500 + "```": "code.language-diff",
+    '<p align="center">*x*</p>\n\n<!-- y -->\n\n*x*': "em",
+}
+
+
+def test_what_honest_agents_write_is_formatted(server: Server, new_page: NewPage) -> None:
+    client, page = server.sign_up(new_email()), new_page()
+    visit(page, client, f"c/{conversation(client, *HONEST_TEXTS)}")
+    messages = page.locator(".message.assistant")
+    expect(messages).to_have_count(len(HONEST_TEXTS))
+    for number, selector in enumerate(HONEST_TEXTS.values()):
+        expect(messages.nth(number).locator(selector).first).to_be_attached()
+    assert "<!--" not in page.get_by_role("main").inner_text()
+    badge = messages.nth(4).locator("a")
+    expect(badge).to_have_count(1)
+    expect(badge).to_have_text("build")
+
+
 TIMES = """async ([honest, units]) => {
     const { toHtml } = await import("/static/js/markdown.js");
     const repeated = (unit, length) => unit.repeat(Math.ceil(length / unit.length)).slice(0, length);

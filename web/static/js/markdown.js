@@ -2,15 +2,16 @@
 // nothing else, before it becomes a part of the page. What would take too long to format stays plain text.
 import DOMPurify from "dompurify";
 import { Lexer, Marked } from "marked";
+import { copyText } from "./clipboard.js";
 import { densityMeter, isDeep } from "./density.js";
+import { isPicture } from "./pictures.js";
 import { escaped, settleTags } from "./tags.js";
 
 /** @import { Token, Tokens } from "marked" */
 
 const MOST_CHARACTERS = 100_000;
 const MOST_TOKENS = 25_000;
-const LINKS = /^(?:https?|mailto):/i;
-const PICTURES = /^data:image\/(?:png|jpeg|gif|webp|avif);base64,/i;
+const LINKS = /^(?:https?:\/\/|mailto:)/i;
 
 /** @typedef {Record<string, Record<string, RegExp>>} Rules what may be there: attributes by tag, and their values */
 
@@ -20,13 +21,13 @@ const PICTURES = /^data:image\/(?:png|jpeg|gif|webp|avif);base64,/i;
 const OF_ANSWERS = {
   ...Object.fromEntries(
     [
-      ...["p", "br", "wbr", "hr", "h1", "h2", "h3", "h4", "h5", "h6", "blockquote", "pre", "ul", "li"],
+      ...["p", "br", "wbr", "hr", "h1", "h2", "h3", "h4", "h5", "h6", "blockquote", "pre", "ul", "li", "dl", "dt", "dd"],
       ...["em", "strong", "del", "ins", "b", "i", "u", "s", "sub", "sup", "small", "mark", "kbd", "samp", "var", "q"],
-      ...["details", "summary", "table", "thead", "tbody", "tr", "ruby", "rt", "rp"],
+      ...["cite", "details", "summary", "table", "thead", "tbody", "tr", "ruby", "rt", "rp"],
     ].map((name) => [name, {}]),
   ),
   a: { href: LINKS, title: /^/ },
-  img: { src: PICTURES, alt: /^/, title: /^/ },
+  img: { src: /^data:image\/(?:png|jpeg|gif|webp);base64,/, alt: /^/, title: /^/, decoding: /^async$/ },
   code: { class: /^language-[\w+#.-]{1,40}$/ },
   ol: { start: /^\d{1,9}$/ },
   th: { align: /^(?:left|center|right)$/ },
@@ -54,7 +55,7 @@ function sanitised(text, wanted) {
     ALLOWED_TAGS: Object.keys(wanted),
     ALLOWED_ATTR: [...new Set(Object.values(wanted).flatMap(Object.keys))],
     ALLOWED_URI_REGEXP: LINKS,
-    ADD_URI_SAFE_ATTR: ["align", "start"],
+    ADD_URI_SAFE_ATTR: ["align", "decoding", "start"],
     ALLOW_ARIA_ATTR: false,
     ALLOW_DATA_ATTR: false,
     RETURN_TRUSTED_TYPE: true,
@@ -68,10 +69,10 @@ const marked = new Marked({
     html: (token) => /** @type {any} */ (token).settled ?? escaped(token.text),
     checkbox: ({ checked }) => (checked ? "☑ " : "☐ "),
     // A picture from elsewhere would tell its server who reads this, and one from here would make a request as them.
-    image({ href, title, text }) {
-      const shown = PICTURES.test(href);
-      if (!shown) return `<a href="${escaped(href)}">${escaped(text || href)}</a>`;
-      return `<img src="${escaped(href)}" alt="${escaped(text)}"${title ? ` title="${escaped(title)}"` : ""}>`;
+    image({ href, title, text, ...token }) {
+      if (/** @type {any} */ (token).isLinked) return escaped(text || href);
+      if (!isPicture(href)) return `<a href="${escaped(href)}">${escaped(text || href)}</a>`;
+      return `<img decoding="async" src="${escaped(href)}" alt="${escaped(text)}"${title ? ` title="${escaped(title)}"` : ""}>`;
     },
   },
 });
@@ -103,6 +104,8 @@ function lexed(text) {
 function settle(tokens) {
   settleTags(tokens);
   let count = tokens.length;
+  // A link cannot hold another one.
+  for (const token of tokens) if (token.type === "link") for (const inner of token.tokens ?? []) Object.assign(inner, { isLinked: !isPicture(/** @type {any} */ (inner).href ?? "") });
   for (const token of tokens) for (const inner of within(token)) count += settle(inner);
   return count;
 }
@@ -114,8 +117,10 @@ function within(token) {
   return [/** @type {any} */ (token).tokens, ...cells.map((cell) => cell.tokens), items].filter(Boolean);
 }
 
-// Colouring takes the square of the length of a line or a word in many languages, and of the whole in some.
-const MOST_CODE = 10_000;
+// Colouring takes the square of the length of a line or a word in many languages, and of the whole in some. So it is
+// done in parts, which end with a line.
+const MOST_CODE = 20_000;
+const PART = /[^]{1,2000}(?:\n|$)/g;
 const LONG_LINE = /[^\n]{300}|\S{100}/;
 const MOST_COLOURING_MS = 100;
 
@@ -134,20 +139,24 @@ export async function decorate(element) {
     if (block.parentElement?.querySelector("button.copy")) continue;
     const code = block.textContent ?? "";
     const language = block.className.replace("language-", "");
-    if (spent < MOST_COLOURING_MS && code.length <= MOST_CODE && !LONG_LINE.test(code) && hljs.getLanguage(language)) {
-      await new Promise((resume) => setTimeout(resume)); // Others first.
-      const began = performance.now();
-      const { value } = hljs.highlight(code, { language, ignoreIllegals: true });
-      block.innerHTML = /** @type {any} */ (sanitised(value, OF_COLOURS));
+    if (code.length <= MOST_CODE && !LONG_LINE.test(code) && hljs.getLanguage(language)) {
+      const coloured = [];
+      for (const part of code.match(PART) ?? []) {
+        await new Promise((resume) => setTimeout(resume)); // Others first.
+        const began = performance.now();
+        const isLate = spent > MOST_COLOURING_MS;
+        coloured.push(isLate ? escaped(part) : hljs.highlight(part, { language, ignoreIllegals: true }).value);
+        spent += performance.now() - began;
+      }
+      block.innerHTML = /** @type {any} */ (sanitised(coloured.join(""), OF_COLOURS));
       block.classList.add("hljs");
-      spent += performance.now() - began;
     }
     const button = document.createElement("button");
     button.type = "button";
     button.className = "copy";
     button.textContent = "Copy";
     button.addEventListener("click", async () => {
-      await navigator.clipboard.writeText(code);
+      if (!(await copyText(code))) return;
       button.textContent = "Copied";
       setTimeout(() => (button.textContent = "Copy"), 1500);
     });

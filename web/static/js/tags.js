@@ -1,15 +1,20 @@
-// The tags that an agent writes itself. Simple ones that are closed where they were opened stay tags; everything else is
-// shown as it was written, so that what becomes HTML is always well formed.
+// The tags that an agent writes itself. Simple ones that are closed where they were opened stay tags, without attributes
+// but a link's address; those that only arrange things go; everything else is shown as it was written. So what becomes
+// HTML is always well formed.
 
 /** @import { Token } from "marked" */
 
 const SIMPLE = new Set([
-  ...["b", "i", "u", "s", "em", "strong", "del", "ins", "sub", "sup", "small", "mark", "kbd", "samp", "var", "q"],
-  ...["details", "summary", "ruby", "rt", "rp"],
+  ...["b", "i", "u", "s", "em", "strong", "del", "ins", "sub", "sup", "small", "mark", "kbd", "samp", "var", "q", "cite"],
+  ...["details", "summary", "ruby", "rt", "rp", "a", "code", "pre", "p", "blockquote"],
+  ...["ul", "ol", "li", "dl", "dt", "dd", "h1", "h2", "h3", "h4", "h5", "h6"],
 ]);
+const ARRANGING = new Set(["div", "span", "center", "font", "section", "article", "figure", "figcaption"]);
 const EMPTY = new Set(["br", "wbr", "hr"]);
 const MOST_OPEN = 8;
-const TAG = /(<\/?[a-zA-Z][a-zA-Z0-9]*\s*\/?>)/;
+const TAG = /(<!--[^]{0,1000}?-->|<\/?[a-zA-Z][a-zA-Z0-9]*(?:\s[^<>]*)?>)/;
+const NAME = /^<\/?([a-zA-Z][a-zA-Z0-9]*)/;
+const ADDRESS = /\s(?:href|src)\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s"'>]+))/i;
 const CHARACTERS = /** @type {Record<string, string>} */ ({ "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;" });
 
 /** @param {string} text */
@@ -19,7 +24,7 @@ export function escaped(text) {
 
 /** Set `settled` of every token of HTML among siblings: what of it becomes HTML. @param {Token[]} tokens */
 export function settleTags(tokens) {
-  /** @type {{name: string, pieces: string[], at: number}[]} */
+  /** @type {{name: string, tag: string, settled: string[], at: number}[]} */
   const open = [];
   const written = [];
   for (const token of tokens) {
@@ -28,18 +33,7 @@ export function settleTags(tokens) {
     /** @type {string[]} */
     const settled = pieces.map(escaped);
     written.push({ token, settled });
-    for (let at = 1; at < pieces.length; at += 2) {
-      const name = pieces[at].replace(/[</>\s]/g, "").toLowerCase();
-      if (EMPTY.has(name)) settled[at] = `<${name}>`;
-      else if (!SIMPLE.has(name)) continue;
-      else if (!pieces[at].startsWith("</")) {
-        if (open.length < MOST_OPEN) open.push({ name, pieces: settled, at });
-      } else if (open.at(-1)?.name === name) {
-        const opened = /** @type {NonNullable<ReturnType<typeof open.pop>>} */ (open.pop());
-        opened.pieces[opened.at] = `<${name}>`;
-        settled[at] = `</${name}>`;
-      }
-    }
+    for (let at = 1; at < pieces.length; at += 2) settleOne(pieces[at], settled, at, open);
   }
   for (const { token, settled } of written) {
     const html = settled.join("");
@@ -47,7 +41,34 @@ export function settleTags(tokens) {
   }
 }
 
+/** @param {string} tag @param {string[]} settled @param {number} at @param {{name: string, tag: string, settled: string[], at: number}[]} open */
+function settleOne(tag, settled, at, open) {
+  const name = NAME.exec(tag)?.[1].toLowerCase() ?? "";
+  if (!name || ARRANGING.has(name)) settled[at] = ""; // A comment has no name.
+  else if (EMPTY.has(name)) settled[at] = `<${name}>`;
+  else if (name === "img") settled[at] = link(tag, addressOf(tag));
+  else if (!SIMPLE.has(name)) return;
+  else if (!tag.startsWith("</")) {
+    if (open.length < MOST_OPEN) open.push({ name, tag, settled, at });
+  } else if (open.at(-1)?.name === name) {
+    const opened = /** @type {NonNullable<ReturnType<typeof open.pop>>} */ (open.pop());
+    opened.settled[opened.at] = name === "a" ? `<a href="${escaped(addressOf(opened.tag))}">` : `<${name}>`;
+    settled[at] = `</${name}>`;
+  }
+}
+
+/** A picture from elsewhere is a link to it. @param {string} tag @param {string} address */
+function link(tag, address) {
+  return address ? `<a href="${escaped(address)}">${escaped(address)}</a>` : escaped(tag);
+}
+
+/** @param {string} tag */
+function addressOf(tag) {
+  const [, double, single, bare] = ADDRESS.exec(tag) ?? [];
+  return double ?? single ?? bare ?? "";
+}
+
 /** @param {string} html */
 function asParagraph(html) {
-  return `<p>${html.trim().replaceAll("\n", "<br>")}</p>`;
+  return html.trim() && `<p>${html.trim().replaceAll("\n", "<br>")}</p>`;
 }

@@ -61,7 +61,7 @@ export function ChatView({ here }) {
           ${!turn && last && html`<p class="after">
             ${unanswered && html`<span class="why">${WHY[last.status]}</span>`}
             <button type="button" class="small" onClick=${() => chat.again()}>${retry} ${unanswered ? "Try again" : "Regenerate"}</button>
-            ${last.status === "failed" && backend?.user_overridable_env.length && html`<a class="why" href="#/settings/keys">Check its keys</a>`}
+            ${last.status === "failed" && Boolean(backend?.user_overridable_env.length) && html`<a class="why" href="#/settings/keys">Check its keys</a>`}
           </p>`}
         </div>
       </div>

@@ -1,6 +1,7 @@
 // Messages, finished and growing.
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { html } from "../html.js";
+import { drawable } from "../density.js";
 import { decorate, toHtml } from "../markdown.js";
 
 /** @import { LiveTurn, Message } from "../types.js" */
@@ -11,16 +12,18 @@ const PAUSES = 10;
 
 /** @param {{message: Message, sought: boolean}} props `sought` when the page was opened to show it */
 export function Bubble({ message, sought }) {
+  const content = useMemo(() => drawable(message.content), [message.content]);
   const about = { "data-message": message.id, tabindex: sought ? -1 : undefined };
   const kind = sought ? "message sought" : "message";
-  if (message.role === "user") return html`<div class="${kind} user" ...${about}><div class="text">${message.content}</div></div>`;
-  if (message.role === "error") return html`<div class="${kind} failed" role="alert" ...${about}><div class="text">${message.content}</div></div>`;
-  return html`<div class="${kind} assistant" ...${about}><${Markdown} text=${message.content} finished=${true} /></div>`;
+  if (message.role === "user") return html`<div class="${kind} user" ...${about}><div class="text">${content}</div></div>`;
+  if (message.role === "error") return html`<div class="${kind} failed" role="alert" ...${about}><div class="text">${content}</div></div>`;
+  return html`<div class="${kind} assistant" ...${about}><${Markdown} text=${content} finished=${true} /></div>`;
 }
 
 /** @param {{turn: LiveTurn}} props */
 export function Writing({ turn }) {
-  const text = useThrottled(turn.text);
+  const newest = useThrottled(turn.text);
+  const text = useMemo(() => drawable(newest), [newest]);
   if (!turn.text) {
     return html`<div class="message assistant pending">${turn.progress ? html`<${ColdStart} turn=${turn} />` : html`<span class="typing" aria-label="The agent is thinking"><i></i><i></i><i></i></span>`}</div>`;
   }
@@ -49,8 +52,8 @@ function Markdown({ text, finished }) {
   }, [safe, finished]);
   if (safe === null) {
     return html`
-      <div key="plain" class="text plain">${text}</div>
       ${finished && html`<p key="why" class="hint">Shown as it was written: it would take too long to format.</p>`}
+      <div key="plain" class="text plain">${text}</div>
     `;
   }
   return html`<div key="markdown" class="text markdown" ref=${element} dangerouslySetInnerHTML=${{ __html: safe }}></div>`;

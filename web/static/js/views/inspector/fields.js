@@ -1,4 +1,5 @@
 // Named values of any shape, to be read.
+import { drawable } from "../../density.js";
 import { html } from "../../html.js";
 import { exact } from "../../inspector/spans.js";
 
@@ -17,7 +18,7 @@ export function Fields({ of, erased = false, none = "Nothing." }) {
 export function Value({ value, name = "", blank = "blank" }) {
   if (value === "") return html`<span class="hint">${blank}</span>`;
   if (value === undefined) return null;
-  if (typeof value === "string") return html`<span class="value">${value}</span>`;
+  if (typeof value === "string") return html`<span class="value">${drawable(value)}</span>`;
   if (typeof value === "number" && name.endsWith("_at")) return html`<span class="value" title=${exact(value * 1e6)}>${value}</span>`;
-  return html`<code class="value">${JSON.stringify(value, null, typeof value === "object" ? 2 : 0)}</code>`;
+  return html`<code class="value">${drawable(JSON.stringify(value, null, typeof value === "object" ? 2 : 0))}</code>`;
 }
