@@ -3,7 +3,7 @@
 import resource
 
 from agentstack.settings import Settings
-from web.auth.address import client_address, site
+from web.auth.address import client_address, is_trusted, site
 from web.connections import Connections
 
 _RESERVE = 256
@@ -32,8 +32,7 @@ def client_connections(settings: Settings) -> Connections:
 
     def site_of(address: str) -> str:
         found = client_address(address, "", ())
-        trusted = found is None or any(found in network for network in settings.trusted_proxies)
-        return "" if trusted else site(found)
+        return "" if found is None or is_trusted(found, settings.trusted_proxies) else site(found)
 
     return Connections(
         most=connections_within(raise_limit()), per_site=settings.connections_per_address, site_of=site_of

@@ -15,15 +15,14 @@ from quart_trio.asgi import TrioASGIHTTPConnection
 from quart_trio.wrappers import TrioRequest
 
 from domain.errors import DomainError, Misdirected
-from domain.tokens.rules import PATTERN
 from supervisors.wire.transit import FREE_BYTES, Hold, Transit
 from web import limits
 from web.auth.address import client_site
 from web.auth.guard import cookie_name
 from web.auth.names import NO_NAME, UNNAMED, Names, must_name_us
-from web.context import ADDRESSED, CORRELATION, ENDINGS
+from web.context import ADDRESSED, CORRELATION, ENDINGS, HEADERS
 from web.openai.errors import error_body
-from web.openai.headers import SANDBOX, isolation
+from web.openai.headers import SANDBOX, isolation, tells
 from web.operations.metrics import REQUEST_SECONDS, REQUESTS
 from web.pages import REFUSAL_POLICY, refusal_page
 from web.problems import problem_body, status_of
@@ -37,7 +36,6 @@ Application = Callable[[Any, Any, Any], Awaitable[None]]
 LOGGED_CHARACTERS = 200
 """Of a path in the log."""
 _SMALL_BODY, _REST_SECONDS = 64 * 1024, 2.0
-_API_TOKEN = re.compile(PATTERN)
 _GOOD_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 _BAD_HEAD = "bad_head"
@@ -198,6 +196,7 @@ class Front:
         if refusal:
             return refusal
         named = {name.decode("latin-1"): value.decode("latin-1") for name, value in headers.items()}
+        scope[HEADERS] = named
         try:
             scope[ADDRESSED] = self._names.addressed(named, _peer(scope))
         except Misdirected as error:
@@ -237,7 +236,7 @@ def _request_id(scope: Scope) -> str:
     for name, value in scope["headers"]:
         if name == b"x-request-id":
             given: str = value.decode("latin-1")
-            return given if _GOOD_ID.fullmatch(given) and not _API_TOKEN.search(given) else uuid.uuid4().hex
+            return given if _GOOD_ID.fullmatch(given) and not tells(value, ()) else uuid.uuid4().hex
     return uuid.uuid4().hex
 
 

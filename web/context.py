@@ -21,6 +21,8 @@ from web.services import Services
 
 CORRELATION = "agentstack.correlation"
 """Key of the ASGI scope under which a request's id is kept."""
+HEADERS = "agentstack.headers"
+"""Key of the ASGI scope under which the headers are kept as text, by name; of several the last."""
 ADDRESSED = "agentstack.addressed"
 """Key of the ASGI scope under which is kept how a request named this server."""
 ENDINGS = "agentstack.endings"

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import html
 import re
+from functools import lru_cache
 from pathlib import Path
 
 from quart import Blueprint, Response, send_from_directory
@@ -28,6 +29,7 @@ _INLINE = _inline_sources(_INDEX, b"script")
 REFUSAL_POLICY = f"default-src 'none'; style-src {_inline_sources(_REFUSAL, b'style')}; frame-ancestors 'none'"
 
 
+@lru_cache(maxsize=64)
 def content_security_policy(addressed: Addressed) -> str:
     """Return what the page may load: files of its own folder, and nothing that an agent could have sent.
 

@@ -18,13 +18,18 @@ def client_address(peer: str, forwarded_for: str, trusted: Sequence[Network]) ->
     """
     address = _parsed(peer)
     for hop in reversed(forwarded_for.split(",")):
-        if address is None or not any(address in network for network in trusted):
+        if address is None or not is_trusted(address, trusted):
             return address
         found = _parsed(_without_port(hop.strip()))
         if found is None:
             return address
         address = found
     return address
+
+
+def is_trusted(address: Address, trusted: Sequence[Network]) -> bool:
+    """Tell whether a trusted proxy has this address."""
+    return any(address in network for network in trusted)
 
 
 def client_site(peer: str, forwarded_for: str, trusted: Sequence[Network]) -> str:

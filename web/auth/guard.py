@@ -1,7 +1,7 @@
 """Who is calling."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
@@ -104,9 +104,11 @@ class Guard:
             return self._views.sessions.live(caller.credential.id, now) is not None
         return self._views.tokens.find(caller.credential.id) is not None and not _is_over(caller.credential, now)
 
-    def credentials(self, headers: Mapping[str, str]) -> tuple[str, ...]:
-        """Return what a caller has shown of its credentials, which is for nobody else to see."""
-        return tuple(c for c in (bearer(headers), self._cookie(headers)) if c)
+    def credentials(self, raw: Iterable[tuple[bytes, bytes]], headers: Mapping[str, str]) -> list[bytes]:
+        """Return what a caller has shown, in however many headers, which is for nobody else to see."""
+        shown = [part for name, value in raw if name == b"authorization" for part in value.split()[-1:]]
+        cookie = self._cookie(headers).encode()
+        return [*shown, cookie] if cookie else shown
 
     def is_operator(self, headers: Mapping[str, str]) -> bool:
         """Tell whether the command line of this installation is calling."""

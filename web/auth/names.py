@@ -13,7 +13,7 @@ from ipaddress import IPv6Address, ip_address
 from urllib.parse import urlsplit
 
 from domain.errors import Misdirected
-from web.auth.address import Address, client_address
+from web.auth.address import Address, client_address, is_trusted
 from web.services import WebSettings
 
 NO_NAME = "bad_host"
@@ -120,7 +120,7 @@ class Names:
 
     def _is_trusted(self, peer: str) -> bool:
         address = client_address(peer, "", ())
-        return any(address in network for network in self._settings.trusted_proxies) if address else False
+        return address is not None and is_trusted(address, self._settings.trusted_proxies)
 
 
 def must_name_us(method: str, path: str, headers: Mapping[str, str], cookie: str) -> bool:

@@ -4,7 +4,7 @@ It runs as raw ASGI. A runner is leased for the whole exchange. When the client 
 runner is dropped at once; when the runner breaks, the client is told in OpenAI's shape, also inside a stream.
 """
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs
@@ -25,7 +25,7 @@ from supervisors.runners.run import Run
 from supervisors.wire.coding import CodingError, Decoder
 from web.auth.guard import Caller, Guard
 from web.auth.pages import Asking
-from web.context import ADDRESSED, CORRELATION
+from web.context import ADDRESSED, CORRELATION, HEADERS
 from web.openai.body import ClientGoneError, Receive, read_body, written
 from web.openai.cors import cors_headers, preflight
 from web.openai.errors import described, error_body
@@ -57,6 +57,8 @@ class Exchange:
     receive: Receive
     send: Send
     headers: dict[str, str]
+    credentials: Sequence[bytes] = ()
+    """What the client has shown of its own: nobody else may see it."""
     working: trio.CancelScope = field(default_factory=trio.CancelScope)
     started: bool = False
     final: bool = False
@@ -155,7 +157,7 @@ class OpenAISurface:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        headers = scope[HEADERS]
         cors = cors_headers(headers, self._services.settings.cors_origins)
         exchange = Exchange(scope, receive, send, headers, cors=cors)
         self._open += 1
@@ -175,6 +177,7 @@ class OpenAISurface:
             scope = exchange.scope
             asking = Asking(scope["method"], exchange.headers, scope[CORRELATION], scope[ADDRESSED].origins)
             caller = self._guard.identify(asking)
+            exchange.credentials = self._guard.credentials(scope["headers"], exchange.headers)
             if exchange.scope["method"] == "GET" and await self._models(exchange, caller):
                 return
             # Before the body is read: who may not ask need not be listened to.
@@ -220,7 +223,7 @@ class OpenAISurface:
         """Forward a request. Whatever goes wrong ends as an error that an OpenAI client understands."""
         to: Destination | None = None
         try:
-            if tells(exchange.scope["raw_path"], self._credentials(exchange)):
+            if tells(exchange.scope["raw_path"], exchange.credentials):
                 text = "A token stands in the path, where the agent would see it. Leave it out."
                 raise Invalid(text, code="token_in_path")
             query = exchange.scope["query_string"].decode("latin-1")
@@ -302,26 +305,21 @@ class OpenAISurface:
         model = self._services.pool.house.maker.model(to.backend, to.agent)
         return adapt(to.backend, to.body, session=to.session, model_override=model, first=first)
 
-    def _credentials(self, exchange: Exchange) -> list[bytes]:
-        """Return what the client has shown, in however many headers."""
-        shown = [value.split()[-1:] for name, value in exchange.scope["headers"] if name == b"authorization"]
-        return [c for parts in shown for c in parts] + [
-            c.encode("latin-1") for c in self._guard.credentials(exchange.headers)
-        ]
-
-    def _url(self, exchange: Exchange, run: Run) -> httpcore2.URL:
+    @staticmethod
+    def _url(exchange: Exchange, run: Run) -> httpcore2.URL:
         if run.endpoint is None:
             raise AssertionError("a ready runner has an endpoint")
-        query = query_to_runner(exchange.scope["query_string"], self._credentials(exchange))
+        query = query_to_runner(exchange.scope["query_string"], exchange.credentials)
         target = exchange.scope["raw_path"] + (b"?" + query if query else b"")
         return httpcore2.URL(scheme=b"http", host=run.endpoint.host.encode(), port=run.endpoint.port, target=target)
 
-    def _headers(self, exchange: Exchange, to: Destination, run: Run, adapted: Adapted, length: int) -> HeaderList:
+    @staticmethod
+    def _headers(exchange: Exchange, to: Destination, run: Run, adapted: Adapted, length: int) -> HeaderList:
         ours = {**adapted.headers, **auth_headers(to.backend, run.key)}
         added = [(name.encode(), value.encode()) for name, value in ours.items()]
         names = {name.lower() for name, _ in added}
-        credentials, session = self._credentials(exchange), _session_header(to.backend)
-        passed = to_runner(exchange.scope["headers"], credentials, session=session)
+        session = _session_header(to.backend)
+        passed = to_runner(exchange.scope["headers"], exchange.credentials, session=session)
         passed = [h for h in passed if h[0] not in names]
         return [
             (b"host", AGENT_NAME.encode()),

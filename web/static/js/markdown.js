@@ -104,10 +104,16 @@ function lexed(text) {
 function settle(tokens) {
   settleTags(tokens);
   let count = tokens.length;
-  // A link cannot hold another one.
-  for (const token of tokens) if (token.type === "link") for (const inner of token.tokens ?? []) Object.assign(inner, { isLinked: !isPicture(/** @type {any} */ (inner).href ?? "") });
-  for (const token of tokens) for (const inner of within(token)) count += settle(inner);
+  for (const token of tokens) {
+    if (token.type === "link") token.tokens?.forEach(settleInLink);
+    for (const inner of within(token)) count += settle(inner);
+  }
   return count;
+}
+
+/** A link cannot hold the other one that stands for a picture. @param {any} token */
+function settleInLink(token) {
+  token.isLinked = !isPicture(token.href ?? "");
 }
 
 /** @param {Token} token @returns {Token[][]} */
