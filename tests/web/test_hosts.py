@@ -71,7 +71,7 @@ def test_a_program_with_a_token_may_use_any_name(server: Server) -> None:
         assert program.get("/v1/models", headers={"cookie": "__cf_bm=b"}).is_success
         ours = {"cookie": f"a=b; agent_stack_session={server.token(client)}"}
         assert program.get("/v1/models", headers=ours).status_code == 421
-        odd = {"cookie": "agent_stack_session=\u4e2d".encode()}  # No session's, and no character of Latin.
+        odd = {b"cookie": "agent_stack_session=\u4e2d".encode()}  # No session's, and no character of Latin.
         assert server.client(headers=bearer(shown)).post(CHAT, json=chat_body("hi", "demo"), headers=odd).is_success
         for malformed in (".localhost", "a..localhost", "x" * 70 + ".localhost", "[::1", "a b"):
             assert program.get("/v1/models", headers={"host": malformed}).status_code in {400, 421}
