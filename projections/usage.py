@@ -1,7 +1,7 @@
 """What was used: by user, day (UTC), agent and model."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,7 +20,7 @@ from projections.projection import Projection
 from projections.table import Table
 
 DAY = 86400
-COUNTS = ("requests", "errors", "prompt_tokens", "completion_tokens", "unknown")
+COUNTS = ("requests", "errors", "prompt_tokens", "completion_tokens", "unknown", "estimated")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,7 @@ class UsageRow:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     unknown: int = 0
+    estimated: int = 0
     runner_seconds: float = 0.0
 
     def with_tally(self, tally: Tally) -> "UsageRow":
@@ -48,11 +49,26 @@ class UsageRow:
 
 @dataclass(frozen=True, slots=True)
 class MonthRow:
-    """Tokens, in both directions, of one user in one month; `key` is `<user id>/<year>-<month>`."""
+    """Tokens of one user in one month; `key` is `<user id>/<year>-<month>`.
+
+    `tokens` are those in both directions and those estimated; `answers` counts the requests whose tokens were told,
+    `told` is what these took.
+    """
 
     key: str
     user_id: str
     tokens: int
+    answers: int
+    told: int
+
+    def with_tallies(self, tallies: Iterable[Tally]) -> "MonthRow":
+        """Return the row with tallies added."""
+        tokens, answers, told = self.tokens, self.answers, self.told
+        for tally in tallies:
+            both = (tally.prompt_tokens, tally.completion_tokens)
+            tokens, told = _sum(tokens, *both, tally.estimated), _sum(told, *both)
+            answers = _sum(answers, max(0, tally.requests - tally.errors - tally.unknown))
+        return replace(self, tokens=tokens, answers=answers, told=told)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +86,7 @@ class Usage(Projection):
     """Sums of what the log says was used. Days are numbered from the epoch."""
 
     name = "usage"
+    version = 2
 
     def __init__(self) -> None:
         super().__init__()
@@ -97,10 +114,10 @@ class Usage(Projection):
         """Return everybody's rows of some days, the last one included."""
         return [r for r in self._rows if first_day <= r.day <= last_day]
 
-    def month_tokens(self, user_id: str, at: float) -> int:
-        """Return how many tokens a user has used in the month (UTC) of a moment in unix seconds."""
-        found = self._months.get(f"{user_id}/{month_of(at)}")
-        return found.tokens if found else 0
+    def month(self, user_id: str, at: float) -> MonthRow:
+        """Return what a user has used in the month (UTC) of a moment in unix seconds."""
+        key = f"{user_id}/{month_of(at)}"
+        return self._months.get(key) or MonthRow(key, user_id, 0, 0, 0)
 
     def row_of(self, user_id: str, day: int, tally: Tally) -> UsageRow:
         """Return the row that a tally belongs to, without it."""
@@ -111,12 +128,9 @@ class Usage(Projection):
         return self._rows.get(key) or UsageRow(key, user_id, day, agent_id, backend, model)
 
     def _recorded(self, event: UsageRecorded, _: Recorded[Any]) -> None:
-        key = f"{event.user_id}/{month_of(event.since)}"
-        tokens = _sum(self.month_tokens(event.user_id, event.since), *(t.prompt_tokens for t in event.tallies))
-        tokens = _sum(tokens, *(t.completion_tokens for t in event.tallies))
         for tally in event.tallies:
             self._rows.put(self.row_of(event.user_id, event.since // DAY, tally).with_tally(tally))
-        self._months.put(MonthRow(key, event.user_id, tokens))
+        self._months.put(self.month(event.user_id, event.since).with_tallies(event.tallies))
 
     def _requested(self, event: RunnerRequested, _: Recorded[Any]) -> None:
         self._running.put(RunningSince(event.runner_id, event.user_id, event.agent_id, event.backend, 0.0))

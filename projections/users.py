@@ -21,7 +21,10 @@ from projections.table import Table
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """An account. `created_at` is in unix seconds; `monthly_tokens` is the budget, None for none."""
+    """An account. Times are in unix seconds; `monthly_tokens` is the budget, None for none.
+
+    `password_changed_at` is 0.0 while the password is the first one.
+    """
 
     id: str
     email: str
@@ -32,6 +35,7 @@ class User:
     created_at: float
     monthly_tokens: int | None = None
     password_changes: int = 0
+    password_changed_at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +59,7 @@ class Users(Projection):
     """Who there is."""
 
     name = "users"
-    version = 2
+    version = 3
 
     def __init__(self) -> None:
         super().__init__()
@@ -121,11 +125,12 @@ class Users(Projection):
             )
         )
 
-    def _password_changed(self, event: PasswordChanged, _: Recorded[PasswordChanged]) -> None:
+    def _password_changed(self, event: PasswordChanged, record: Recorded[PasswordChanged]) -> None:
+        self._change(event.user_id, password_hash=event.password_hash)
         user = self._users.get(event.user_id)
-        if user:
-            changes = user.password_changes + (not event.rehashed)
-            self._users.put(replace(user, password_hash=event.password_hash, password_changes=changes))
+        if user and not event.rehashed:
+            changes = user.password_changes + 1
+            self._users.put(replace(user, password_changes=changes, password_changed_at=record.time))
 
     def _change(self, user_id: str, **fields: Any) -> None:
         user = self._users.get(user_id)

@@ -5,10 +5,12 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from domain.errors import TooMany
 from domain.limits.bucket import Buckets, Rate
 from projections.users import User
+from supervisors.budgets import Budgets
 from supervisors.usage import UsageMeter
 
 _MINUTE = 60.0
@@ -16,11 +18,19 @@ _BUSY_SECONDS = 1
 """When to come again after too many at once: any answer may end at any time."""
 
 
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """An answer that may be written, and how many tokens of its user's budget are held back for it."""
+
+    user_id: str
+    tokens: int
+
+
 class Admission:
     """The limits of every user. 0 as a limit means none."""
 
     def __init__(self, usage: UsageMeter, *, per_minute: int, at_once: int) -> None:
-        self._usage = usage
+        self._budgets = Budgets(usage)
         self._at_once = at_once
         self._running: Counter[str] = Counter()
         self._buckets = Buckets(Rate(per_minute, _MINUTE / per_minute)) if per_minute else None
@@ -29,12 +39,12 @@ class Admission:
         """Return how many answers are being written, and for how many users."""
         return {"running": self._running.total(), "users": len(self._running)}
 
-    def admit(self, user: User) -> None:
+    def admit(self, user: User) -> Admitted:
         """Let one more answer be written, until it is released.
 
         Raises TooMany, with `retry_after` in seconds when that is known, when it is one too many.
         """
-        self._usage.check_budget(user)
+        admitted = Admitted(user.id, self._budgets.needed(user))
         if self._at_once and self._running[user.id] >= self._at_once:
             raise TooMany(
                 f"You have {self._at_once} answers running, which is the most at a time. Wait until one is done.",
@@ -52,20 +62,23 @@ class Admission:
                 limit=self._buckets.rate.burst,
                 reset=round(self._buckets.full_in(user.id, now), 1),
             )
-
         self._running[user.id] += 1
+        self._budgets.hold(user.id, admitted.tokens)
+        return admitted
 
-    def release(self, user_id: str) -> None:
-        """Note that an answer is written, or will not be."""
+    def release(self, admitted: Admitted) -> None:
+        """Note that an answer is written, or will not be. What it took must have been counted."""
+        user_id = admitted.user_id
         self._running[user_id] -= 1
         if not self._running[user_id]:
             del self._running[user_id]
+        self._budgets.give_back(user_id, admitted.tokens)
 
     @contextmanager
     def admitted(self, user: User) -> Iterator[None]:
         """Admit one answer, and release it at the end."""
-        self.admit(user)
+        admitted = self.admit(user)
         try:
             yield
         finally:
-            self.release(user.id)
+            self.release(admitted)

@@ -17,12 +17,14 @@ from eventlog.envelope import Origin
 from eventlog.errors import EventLogError
 from eventlog.log import EventLog
 from projections.agents import Agent
-from projections.usage import DAY, month_of
+from projections.usage import DAY, MonthRow, month_of
 from projections.users import User
 from projections.views import Views
 from supervisors.commands.stream_end import StreamEnds
 
 FLUSH_SECONDS = 120.0
+BUDGET_PARTS = 16
+"""Nothing is known to take less than such a part of a budget, until its tokens are told."""
 
 _logger = structlog.get_logger("usage")
 
@@ -35,6 +37,7 @@ class _Sum:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     unknown: int = 0
+    estimated: int = 0
 
 
 @dataclass(slots=True)
@@ -56,13 +59,10 @@ class _Window:
                 prompt_tokens=s.prompt_tokens,
                 completion_tokens=s.completion_tokens,
                 unknown=s.unknown,
+                estimated=s.estimated,
             )
             for (agent_id, model), s in self.sums.items()
         )
-
-    @property
-    def tokens(self) -> int:
-        return sum(s.prompt_tokens + s.completion_tokens for s in self.sums.values())
 
 
 class UsageMeter:
@@ -75,23 +75,32 @@ class UsageMeter:
         self._windows: defaultdict[str, _Window] = defaultdict(lambda: _Window(int(time.time())))
         self._closed: defaultdict[str, list[_Window]] = defaultdict(list)
         """Windows that are being written, or that the disk has refused so far."""
+        self._largest: dict[str, int] = {}
+        """Tokens of each user's largest answer since the start."""
 
-    def count(self, agent: Agent, backend: Backend, model: str, usage: Usage | None, *, failed: bool) -> None:
+    def count(
+        self, agent: Agent, backend: Backend, model: str, usage: Usage | None, *, failed: bool, cut: bool = False
+    ) -> None:
         """Count one request; `usage` is what the agent told of it, None when it told nothing.
 
-        A model that is not declared counts under the backend's name: there could be any number of them.
+        With `cut`, the answer broke off, perhaps just before the agent would tell: for a budget it counts all the
+        same. A model that is not declared counts under the backend's name: there could be any number of them.
         """
-        sums = self._windows[agent.user_id].sums
+        user_id = agent.user_id
         name = model if model in backend.models else backend.name
-        found = sums.setdefault((agent.id, name), _Sum(backend.name))
+        found = self._windows[user_id].sums.setdefault((agent.id, name), _Sum(backend.name))
         found.requests += 1
         found.errors += failed
         prompt = usage.prompt_tokens if usage else None
         completion = usage.completion_tokens if usage else None
+        took = (prompt or 0) + (completion or 0)
         if prompt is None and completion is None:
             found.unknown += not failed
+            found.estimated += self._estimate(user_id) if cut else 0
         found.prompt_tokens += prompt or 0
         found.completion_tokens += completion or 0
+        if not cut and not failed:
+            self._largest[user_id] = max(took, self._largest.get(user_id, 0))
 
     def note_token(self, user_id: str, token_id: str) -> None:
         """Note that an API token is being used."""
@@ -104,9 +113,31 @@ class UsageMeter:
 
     def tokens_this_month(self, user_id: str) -> int:
         """Return how many tokens a user has used in this month (UTC)."""
+        return self._month(user_id).tokens
+
+    def usual_answer(self, user_id: str) -> int | None:
+        """Return how many tokens an answer to a user may well take, None when nobody knows yet.
+
+        That is what the largest one has taken since the start, or the mean of this month.
+        """
+        return self._largest.get(user_id, self._mean(user_id))
+
+    def _mean(self, user_id: str) -> int | None:
+        month = self._month(user_id)
+        return -(-month.told // month.answers) if month.answers else None
+
+    def _estimate(self, user_id: str) -> int:
+        """Return what counts for an answer that broke off: the mean of this month, else a part of the budget."""
+        user = self._views.users.find(user_id)
+        if user is None or user.monthly_tokens is None:
+            return 0
+        mean = self._mean(user_id)
+        return -(-user.monthly_tokens // BUDGET_PARTS) if mean is None else mean
+
+    def _month(self, user_id: str) -> MonthRow:
         now = time.time()
-        told = self._views.usage.month_tokens(user_id, now)
-        return told + sum(w.tokens for w in self._of(user_id) if month_of(w.since) == month_of(now))
+        tallies = (t for w in self._of(user_id) if month_of(w.since) == month_of(now) for t in w.tallies())
+        return self._views.usage.month(user_id, now).with_tallies(tallies)
 
     def check_budget(self, user: User) -> None:
         """Raise TooMany when a user has spent this month's budget."""
@@ -131,6 +162,7 @@ class UsageMeter:
         """Drop what was counted for a user who was deleted."""
         self._windows.pop(user_id, None)
         self._closed.pop(user_id, None)
+        self._largest.pop(user_id, None)
 
     def not_writing(self) -> AbstractAsyncContextManager[None]:
         """While this lasts, no usage becomes an event."""

@@ -22,13 +22,14 @@ from web.admin.usage import blueprint as admin_usage
 from web.admin.users import blueprint as admin
 from web.agents.routes import blueprint as agents
 from web.asgi import BoundedRequest, KeepAliveConnection
+from web.auth.devices import Devices
 from web.auth.guard import Guard
 from web.auth.pages import SAFE_METHODS
 from web.auth.routes import blueprint as auth
 from web.auth.throttle import SignInThrottle
 from web.bodies import BoundedJSON, look_through_large_body
 from web.callback.routes import blueprint as callback
-from web.context import addressed, admin_origin, anonymous_origin, caller, client_site, throttle
+from web.context import addressed, admin_origin, anonymous_origin, caller, count_attempt
 from web.conversations.export import blueprint as export
 from web.conversations.routes import blueprint as conversations
 from web.inspector.events import blueprint as events
@@ -85,9 +86,10 @@ def make_app(services: Services, guard: Guard, metrics: CollectorRegistry = REGI
         GUARD=guard,
         METRICS=metrics,
         DESKS=Desks(_LONG_ANSWERS_AT_ONCE),
+        DEVICES=Devices(services.settings),
         STREAMS=StreamSeats(services.settings.streams_per_user),
         THROTTLE=SignInThrottle(
-            per_address=services.settings.sign_ins_per_address,
+            per_place=services.settings.sign_ins_per_address,
             per_account=services.settings.sign_ins_per_account,
         ),
     )
@@ -124,7 +126,7 @@ def make_app(services: Services, guard: Guard, metrics: CollectorRegistry = REGI
         elif request.path.startswith("/auth/") and request.method not in SAFE_METHODS:
             anonymous_origin()
             if request.endpoint != "auth.logout":
-                throttle().check_address(client_site())
+                count_attempt()
         await look_through_large_body()
 
     @app.after_request

@@ -18,9 +18,10 @@ from domain.errors import DomainError, Misdirected
 from supervisors.wire.transit import FREE_BYTES, Hold, Transit
 from web import limits
 from web.auth.address import client_site
-from web.auth.guard import cookie_name
+from web.auth.guard import cookie_name, ended
 from web.auth.names import NO_NAME, UNNAMED, Names, must_name_us
-from web.context import ADDRESSED, CORRELATION, ENDINGS, HEADERS
+from web.auth.pages import SAFE_METHODS
+from web.context import ADDRESSED, CORRELATION, ENDINGS, HEADERS, STILL_GOOD
 from web.openai.errors import error_body
 from web.openai.headers import SANDBOX, isolation, tells
 from web.operations.metrics import REQUEST_SECONDS, REQUESTS
@@ -80,6 +81,10 @@ class KeepAliveConnection(TrioASGIHTTPConnection):
         await super(TrioASGIHTTPConnection, self).handle_messages(request, receive)
         if not self._final:
             nursery.cancel_scope.cancel()
+
+
+class _RevokedError(Exception):
+    """Whoever is being answered would not be let in any more."""
 
 
 class _Body:
@@ -150,12 +155,21 @@ class Front:
         correlation = scope[CORRELATION] = _request_id(scope)
         is_openai = _is_openai(scope)
         surface = "openai" if is_openai else "web"
-        started, status = time.perf_counter(), 0
+        started, status, pieces = time.perf_counter(), 0, 0
+        is_read = scope["method"] in SAFE_METHODS
         headers = dict(scope["headers"])
         body = _Body(headers, receive)
 
         async def observed(message: dict[str, Any]) -> None:
-            nonlocal status
+            nonlocal status, pieces
+            # What changes something has been done by now, and may be what ended the caller's sign-in.
+            if (
+                is_read
+                and not scope.get(STILL_GOOD, _always)()
+                and (not status or (pieces and message.get("body")))
+            ):
+                raise _RevokedError
+            pieces += message["type"] == "http.response.body"
             if message["type"] == "http.response.start":
                 status = message["status"]
                 if not body.taken:
@@ -173,6 +187,13 @@ class Front:
                     await self._openai(scope, body.receive, observed)
                 else:
                     await self._ask_quart(scope, body, observed)
+            except* _RevokedError:
+                # An answer that has begun is cut: its reader must not take it for all there is.
+                if not status:
+                    body.taken = True
+                    scope.pop(STILL_GOOD)
+                    error = ended()
+                    await _refuse(observed, scope, status_of(error), error.message, error.reason)
             finally:
                 seconds = time.perf_counter() - started
                 method = scope["method"] if scope["method"] in _METHODS else "other"
@@ -220,6 +241,10 @@ class Front:
     def _site(self, scope: Scope) -> str:
         forwarded_for = ",".join(v.decode("latin-1") for n, v in scope["headers"] if n == b"x-forwarded-for")
         return client_site(_peer(scope), forwarded_for, self._settings.trusted_proxies)
+
+
+def _always() -> bool:
+    return True
 
 
 def _peer(scope: Scope) -> str:

@@ -12,6 +12,7 @@ from domain.errors import Forbidden
 from eventlog.envelope import Origin
 from supervisors.wire.transit import Hold
 from web.auth import address
+from web.auth.devices import Device, Devices
 from web.auth.guard import Caller, Guard, bearer
 from web.auth.names import UNNAMED, Addressed
 from web.auth.pages import Asking, refuse_all_but_our_scripts, refuse_foreign_page
@@ -25,6 +26,8 @@ HEADERS = "agentstack.headers"
 """Key of the ASGI scope under which the headers are kept as text, by name; of several the last."""
 ADDRESSED = "agentstack.addressed"
 """Key of the ASGI scope under which is kept how a request named this server."""
+STILL_GOOD = "agentstack.still_good"
+"""Key of the ASGI scope under which is kept what tells whether the caller, once known, would still be let in."""
 ENDINGS = "agentstack.endings"
 """Key of the ASGI scope under which an ExitStack is kept that is closed at the end of the exchange."""
 
@@ -50,9 +53,14 @@ def headers() -> dict[str, str]:
 
 
 def caller() -> Caller:
-    """Return who is calling. Raises Unauthenticated or Forbidden."""
+    """Return who is calling. Raises Unauthenticated or Forbidden.
+
+    Who was let in a while ago, before the body had come, must still be good.
+    """
     if "caller" not in g:
         g.caller = _guard().identify_beyond_v1(_asking())
+        cast(dict[str, object], request.scope)[STILL_GOOD] = partial(_guard().is_good, g.caller)
+    _guard().refuse_unless_good(g.caller)
     return cast(Caller, g.caller)
 
 
@@ -103,6 +111,22 @@ def _endings() -> ExitStack:
 def throttle() -> SignInThrottle:
     """Return the throttle of sign-ins."""
     return cast(SignInThrottle, current_app.config["THROTTLE"])
+
+
+def device() -> Device | None:
+    """Return the device that this request comes from, None for one that nobody has signed in on."""
+    return devices().of(headers())
+
+
+def devices() -> Devices:
+    """Return what knows devices."""
+    return cast(Devices, current_app.config["DEVICES"])
+
+
+def count_attempt() -> None:
+    """Count an attempt to sign in or up, on whatever account. Raises TooMany."""
+    known = device()
+    throttle().check_place(known.place if known else client_site())
 
 
 def client_site() -> str:

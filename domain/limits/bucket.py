@@ -63,6 +63,14 @@ class Buckets:
         if len(self._full_at) > self._keep:
             self._full_at.popitem(last=False)
 
+    def give_back(self, key: Hashable, now: float) -> None:
+        """Put one back that was taken."""
+        full_at = self._full_at.get(key, now) - self.rate.seconds
+        if full_at > now:
+            self._full_at[key] = full_at
+        else:
+            self.clear(key)
+
     def clear(self, key: Hashable) -> None:
         """Fill a bucket again."""
         self._full_at.pop(key, None)

@@ -8,7 +8,8 @@ from domain.event import Event
 class Tally(BaseModel):
     """What went through one agent under one model. Tokens as the agent told them.
 
-    `unknown` counts the requests of which it did not tell: their tokens are in neither sum.
+    `unknown` counts the requests of which it did not tell: their tokens are in neither sum. `estimated` is what
+    counts for the budget all the same, since it was the user who broke the answers off.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -21,6 +22,7 @@ class Tally(BaseModel):
     prompt_tokens: int
     completion_tokens: int
     unknown: int
+    estimated: int = 0
 
 
 class UsageRecorded(Event):

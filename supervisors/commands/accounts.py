@@ -107,15 +107,19 @@ class Accounts:
                 with trio.CancelScope(shield=True):
                     await trio.to_thread.run_sync(self._vault.destroy, user_id)
 
+    def with_address(self, email: str) -> User | None:
+        """Return the user with an address, however it is spelled, or None."""
+        try:
+            return self._views.users.by_email(normal_email(email))
+        except Invalid:
+            return None
+
     async def authenticate(self, email: str, password: str) -> User:
         """Return the user with these credentials. Raises Unauthenticated, which does not say what was wrong.
 
         An unknown address costs the same time as a wrong password.
         """
-        try:
-            user = self._views.users.by_email(normal_email(email))
-        except Invalid:
-            user = None
+        user = self.with_address(email)
         fits = await self._hashing.fits(password, user.password_hash if user else None)
         if user is None or not fits:
             raise Unauthenticated("The email address or the password is wrong.", code="bad_credentials")

@@ -1,6 +1,7 @@
 """Making and revoking API tokens."""
 
 import time
+from contextlib import suppress
 
 from domain.errors import Conflict, NotFound
 from domain.ids import new_id
@@ -57,6 +58,12 @@ class Tokens:
         await self._ends.append(
             f"token:{token.id}", TokenRevoked(token_id=token.id, user_id=user_id), origin, owner=user_id
         )
+
+    async def revoke_all(self, user_id: str, origin: Origin) -> None:
+        """Make all tokens of a user void."""
+        for token in self._views.tokens.of_user(user_id):
+            with suppress(NotFound):  # Somebody was faster.
+                await self.revoke(token.id, user_id, origin)
 
     def _owned(self, token_id: str, user_id: str) -> Token:
         token = self._views.tokens.find(token_id)

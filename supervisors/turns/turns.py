@@ -23,7 +23,7 @@ from domain.event import Event
 from domain.ids import new_id
 from eventlog.envelope import Origin
 from projections.agents import Agent
-from supervisors.admission import Admission
+from supervisors.admission import Admission, Admitted
 from supervisors.commands.conversations import ConversationCommands
 from supervisors.engines.protocol import AGENT_NAME
 from supervisors.quota import Quota
@@ -173,7 +173,7 @@ class Turns:
         agent = self._house.views.agents.owned(conversation.agent_id, conversation.user_id)
         self._house.backends.enabled(agent.backend)
         self._quota.take_text(conversation.user_id, content)
-        self._admission.admit(self._house.views.users.get(conversation.user_id))
+        admitted = self._admission.admit(self._house.views.users.get(conversation.user_id))
         # Not cancelled half way: a turn that is in the log must run.
         with trio.CancelScope(shield=True):
             try:
@@ -181,15 +181,15 @@ class Turns:
                     conversation.id, decide, origin, owner=conversation.user_id
                 )
             except BaseException:
-                self._admission.release(conversation.user_id)
+                self._admission.release(admitted)
                 raise
             because = replace(origin, causation=recorded[-1].position)
             live = LiveTurn(turn_id, conversation.id, conversation.user_id, new_id(time.time()))
             self._live[conversation.id] = live
-            self._nursery.start_soon(self._run, live, agent, because)
+            self._nursery.start_soon(self._run, live, agent, because, admitted)
         return live
 
-    async def _run(self, live: LiveTurn, agent: Agent, origin: Origin) -> None:
+    async def _run(self, live: LiveTurn, agent: Agent, origin: Origin, admitted: Admitted) -> None:
         failure = ""
         outcome = "interrupted"  # Unless it comes to an end of its own.
         try:
@@ -210,14 +210,18 @@ class Turns:
             else:
                 outcome = "failed" if failure else "finished"
         finally:
-            self._admission.release(live.user_id)
+            self._count(live, agent, outcome)
+            self._admission.release(admitted)
             with trio.CancelScope(shield=True):
                 by = replace(origin, actor=f"runner:{live.runner_id}" if live.runner_id else "system")
                 self._quota.spend_text(live.user_id, live.text())
                 await self._close(live, _ending(live, outcome, failure), by)
-                TURNS.labels(agent.backend, outcome).inc()
-                backend = self._house.backends.get(agent.backend)
-                self._usage.count(agent, backend, live.model, live.usage, failed=outcome == "failed")
+
+    def _count(self, live: LiveTurn, agent: Agent, outcome: str) -> None:
+        TURNS.labels(agent.backend, outcome).inc()
+        backend = self._house.backends.get(agent.backend)
+        cut = bool(live.runner_id if outcome in {"cancelled", "interrupted"} else outcome == "failed" and live.size)
+        self._usage.count(agent, backend, live.model, live.usage, failed=outcome == "failed", cut=cut)
 
     async def _close(self, live: LiveTurn, event: Event, origin: Origin) -> None:
         try:

@@ -9,10 +9,12 @@ SCRIPTED_FOLDER  folder of gates (files that a test makes to let an answer go on
                  how far the agent is)
 
 The messages are the names of the functions of `Script`, with words after them: `say hello`, `gates g 3`.
-What is not a chat is echoed, but for GET /health, /v1/models and /v1/blob.
+What is not a chat is echoed, but for GET /health, /v1/models, /v1/blob and any /v1/responses. Paths may be spelled
+in many ways, as many servers take them.
 """
 
 import os
+import posixpath
 import signal
 import sys
 from array import array
@@ -21,12 +23,13 @@ from contextlib import suppress
 from functools import partial
 from itertools import count
 from pathlib import Path
-from urllib.parse import parse_qs
+from typing import Any
+from urllib.parse import parse_qs, unquote
 
 import orjson
 import trio
 
-from tests.agents.chunks import DONE, chunk, completion, last_user_text, usage_chunk
+from tests.agents.chunks import DONE, chunk, completion, frame, last_user_text, usage_chunk
 from tests.agents.wire import EVENT_STREAM, GoneError, Headers, Request, Wire
 
 HOSTILE: Headers = [
@@ -189,6 +192,11 @@ class Script:
         await self._wire.data(b'data: {"choices": [], ' + told + b"\n\n" + DONE)
         await self._wire.finish()
 
+    async def do_costly(self, name: str, tokens: str) -> None:
+        """Answer when the test opens the gate, and tell so many tokens."""
+        await self._gate(f"{name}.0")
+        await self.do_usage(f'{{"prompt_tokens": {tokens}, "completion_tokens": 0}}')
+
     async def do_html(self) -> None:
         """Answer with a page that would run a script."""
         page = b"<!doctype html><script>document.title = document.cookie</script>"
@@ -279,6 +287,25 @@ async def echo(request: Request, wire: Wire) -> None:
     await wire.json(seen)
 
 
+async def respond_to(body: dict[str, Any], wire: Wire) -> None:
+    """Answer as the responses API does: the usage, and a long text behind it."""
+    output = [{"type": "message", "content": [{"type": "output_text", "text": "long " * 40_000}]}]
+    usage = {"input_tokens": 3, "output_tokens": 5, "total_tokens": 8}
+    response = {"id": "resp-1", "object": "response", "usage": usage, "output": output}
+    if not body.get("stream"):
+        await wire.json(response)
+        return
+    await wire.start(200, EVENT_STREAM)
+    await wire.data(frame({"type": "response.created", "response": {**response, "usage": None, "output": []}}))
+    await wire.data(frame({"type": "response.completed", "response": response}))
+    await wire.finish()
+
+
+def plain(path: str) -> str:
+    """Return a path without what many servers overlook in one."""
+    return posixpath.normpath(unquote(path).replace("\\", "/")).lower()
+
+
 async def respond(request: Request, wire: Wire, *, key: str, folder: Path) -> None:
     """Handle one request."""
     if request.path == "/health":
@@ -291,7 +318,9 @@ async def respond(request: Request, wire: Wire, *, key: str, folder: Path) -> No
     elif request.path == "/v1/blob":
         size = int(parse_qs(request.query)["size"][0])
         await wire.whole(200, blob(size), [("content-type", "application/octet-stream")])
-    elif request.path == "/v1/chat/completions":
+    elif plain(request.path) == "/v1/responses":
+        await respond_to(request.json(), wire)
+    elif plain(request.path) == "/v1/chat/completions":
         await Script(request, wire, folder).run()
     else:
         await echo(request, wire)

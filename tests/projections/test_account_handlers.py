@@ -117,7 +117,7 @@ def test_a_deleted_user_is_gone_with_all_that_was_theirs_and_nobody_elses() -> N
     assert views.tokens.by_hash("hash-t1") is None
     assert views.keys.of_user("u1") == []
     assert views.usage.of_user("u1", 0, 10) == []
-    assert views.usage.month_tokens("u1", 86_400) == 0
+    assert views.usage.month("u1", 86_400).tokens == 0
     kept = {name: len(found) for name, found in rows(views).items() if found}
     assert kept == {
         "users": 1,
@@ -298,6 +298,6 @@ def test_the_tokens_of_a_month_are_those_of_its_days() -> None:
         _used(31 * 86_400, _tally(prompt=5)),
         _used(31 * 86_400, _tally(prompt=7), user="u2"),
     ).usage
-    assert usage.month_tokens("u1", 0.0) == 111
-    assert usage.month_tokens("u1", 31 * 86_400.0) == 5
-    assert usage.month_tokens("u1", 60 * 86_400.0) == 0
+    assert usage.month("u1", 0.0).tokens == 111
+    assert usage.month("u1", 31 * 86_400.0).tokens == 5
+    assert usage.month("u1", 60 * 86_400.0).tokens == 0

@@ -96,13 +96,13 @@ async def test_nobody_is_told_to_come_again_in_no_time(setup: AccountsSetup, clo
 async def test_so_many_answers_may_be_written_at_once(setup: AccountsSetup, ada: User, bob: User) -> None:
     admission = _admission(setup, at_once=2)
     with admission.admitted(ada):
-        admission.admit(ada)
+        admitted = admission.admit(ada)
         refused = _refusal(admission, ada)
         assert refused.reason == "too_many_running"
         assert refused.fields["retry_after"] >= 1
         _ask(admission, bob)
         assert admission.statistics() == {"running": 2, "users": 1}
-        admission.release(ada.id)
+        admission.release(admitted)
         _ask(admission, ada)
     assert admission.statistics() == {"running": 0, "users": 0}
 

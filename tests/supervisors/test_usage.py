@@ -29,7 +29,7 @@ async def test_counts_add_up_over_any_number_of_flushes(
         "demo/large": (10, 100, 200),
         "demo": (10, 110, 220),
     }
-    assert setup.views.usage.month_tokens(bob.id, NOON) == 40
+    assert setup.views.usage.month(bob.id, NOON).tokens == 40
     assert len(await recorded(setup)) == 6, "one event a user and flush"
 
 
@@ -139,7 +139,7 @@ async def test_a_disk_that_refuses_keeps_the_numbers_for_the_next_time(
     assert {"t1": int(clock.now) - 3, "t2": int(clock.now)} == {
         k: v for e in events for k, v in e.tokens_used.items()
     }
-    assert setup.views.usage.month_tokens(bob.id, clock.now) == 10
+    assert setup.views.usage.month(bob.id, clock.now).tokens == 10
 
 
 async def test_a_stop_in_the_middle_of_a_flush_loses_nothing(

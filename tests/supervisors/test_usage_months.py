@@ -59,7 +59,7 @@ async def test_the_meter_writes_every_few_minutes_and_at_midnight_and_at_its_end
     assert third.since == at("2026-02-01 00:00:00")
     january, february = int(at("2026-01-31 00:00:00") // DAY), int(at("2026-02-01 00:00:00") // DAY)
     assert by_day(setup, ada) == {january: (2, 11), february: (1, 100)}
-    assert setup.views.usage.month_tokens(ada.id, start) == 11
+    assert setup.views.usage.month(ada.id, start).tokens == 11
 
 
 async def test_what_a_refused_disk_kept_over_midnight_still_belongs_to_its_day_and_month(

@@ -12,7 +12,7 @@ from tests.harness.events import events
 from tests.harness.inside import inside
 from tests.harness.server import PASSWORD, Server
 from tests.harness.sse import frames
-from tests.harness.tokens import bearer
+from tests.harness.tokens import TOKENS, bearer, new_token
 
 NEW = "quite another password"
 SESSION = {"id": str, "device": str, "created_at": int, "expires_at": int, "current": bool}
@@ -90,7 +90,7 @@ def test_nothing_but_the_name_can_be_changed_there(human: Human) -> None:
 def test_a_new_password_ends_all_sign_ins_but_this_one(human: Human) -> None:
     token = human.server.token(human.others[0])
     answer = human.change(NEW)
-    assert (answer.status_code, answer.json()) == (200, {"ok": True})
+    assert (answer.status_code, answer.json()) == (200, {"ok": True, "tokens": []})
     assert is_in(human.here)
     assert [is_in(c) for c in human.others] == [False, False]
     is_openai_error(human.server.client().get("/v1/models", headers=bearer(token)), 401, "session_ended")
@@ -122,6 +122,22 @@ def test_ones_own_address_or_name_is_no_password(human: Human) -> None:
 
 def test_a_malformed_change_is_unprocessable(human: Human) -> None:
     is_problem(human.here.post("/api/me/password", json={"new_password": NEW}), 422, "malformed")
+
+
+def test_tokens_that_are_older_than_the_password_are_offered_for_revocation(human: Human) -> None:
+    old, secret = new_token(human.here)
+    assert not old["older_than_password"]
+    offered = human.change(NEW).json()
+    assert offered == {"ok": True, "tokens": [{**old, "older_than_password": True}]}
+    program = human.server.client(headers=bearer(secret))
+    assert program.get("/v1/models").is_success, "whoever relies on it is asked first"
+    young, _ = new_token(human.here)
+    listed = human.here.get(TOKENS).json()["tokens"]
+    assert [(t["id"], t["older_than_password"]) for t in listed] == [(young["id"], False), (old["id"], True)]
+    body = {"current_password": NEW, "new_password": PASSWORD, "revoke_tokens": True}
+    assert human.here.post("/api/me/password", json=body).json() == {"ok": True, "tokens": []}
+    is_openai_error(program.get("/v1/models"), 401, "bad_token")
+    assert human.here.get(TOKENS).json()["tokens"] == []
 
 
 def test_no_password_is_in_an_event_or_a_log_line(human: Human) -> None:

@@ -110,7 +110,7 @@ def test_an_admins_token_changes_anybody_but_the_admin(
     program = server.client(headers=bearer(new_token(admin, scope="all")[1]))
     for body in ({"password": NEW}, {"name": "Taken over"}, {"name": "Taken over", "password": NEW}):
         is_problem(program.patch(path(admin), json=body), 403, "token_scope")
-    assert shown(admin, admin) == before
+    assert {**shown(admin, admin), "api_tokens": 0} == before
     is_problem(login(server, ADMIN[0], NEW), 401, "bad_credentials")
     assert program.patch(path(client), json={"name": "By a program", "password": NEW}).status_code == 200
     assert login(server, email, NEW).json()["user"]["name"] == "By a program"
@@ -121,9 +121,34 @@ def test_the_admin_who_is_signed_in_changes_the_own_account_too(server: Server) 
     name = shown(admin, admin)["name"]
     for other in ("Boss", name):
         assert admin.patch(path(admin), json={"name": other}).json()["user"]["name"] == other
-    assert admin.patch(path(admin), json={"password": ADMIN[1]}).status_code == 200
-    is_problem(admin.get("/auth/me"), 401, "session_ended")
+
+
+def test_the_admin_changes_the_own_password_only_with_the_current_one(server: Server) -> None:
+    admin, other = server.admin(), server.admin()
+    before = shown(admin, admin)
+    is_problem(admin.patch(path(admin), json={"password": NEW}), 403, "current_password_needed")
+    wrong = {"name": "Taken over", "password": NEW, "current_password": "not the password"}
+    is_problem(admin.patch(path(admin), json=wrong), 403, "wrong_password")
+    assert shown(admin, admin) == before
     assert login(server, *ADMIN).status_code == 200
+    changes = {"password": NEW, "current_password": ADMIN[1]}
+    assert admin.patch(path(admin), json=changes).status_code == 200
+    assert admin.get("/auth/me").status_code == 200
+    is_problem(other.get("/auth/me"), 401, "session_ended")
+    is_problem(login(server, *ADMIN), 401, "bad_credentials")
+    assert admin.patch(path(admin), json={"password": ADMIN[1], "current_password": NEW}).status_code == 200
+
+
+def test_with_a_new_password_the_admin_may_end_somebodys_tokens(server: Server, admin: httpx.Client) -> None:
+    client = server.sign_up(new_email())
+    secrets = [new_token(client)[1] for _ in range(2)]
+    assert shown(admin, client)["api_tokens"] == 2
+    where = path(client)
+    assert admin.patch(where, json={"password": NEW}).json()["user"]["api_tokens"] == 2
+    assert server.client(headers=bearer(secrets[0])).get("/v1/models").is_success
+    assert admin.patch(where, json={"password": PASSWORD, "revoke_tokens": True}).json()["user"]["api_tokens"] == 0
+    for secret in secrets:
+        assert server.client(headers=bearer(secret)).get("/v1/models").status_code == 401
 
 
 # -- deleting ---------------------------------------------------------------------------------------------

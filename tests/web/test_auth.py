@@ -33,8 +33,8 @@ def bearer(token: str) -> dict[str, str]:
 
 
 def attributes(answer: httpx.Response) -> dict[str, str]:
-    """Return the attributes of the one cookie that an answer sets, by lower-case name."""
-    (cookie,) = answer.headers.get_list("set-cookie")
+    """Return the attributes of the cookie of the sign-in that an answer sets, by lower-case name."""
+    (cookie,) = [c for c in answer.headers.get_list("set-cookie") if "_device=" not in c.partition(";")[0]]
     pairs = (part.strip().partition("=") for part in cookie.split(";"))
     return {name.lower(): value for name, _, value in pairs}
 

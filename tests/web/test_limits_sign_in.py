@@ -1,4 +1,4 @@
-"""How often somebody may try to sign in: by address, and by account."""
+"""How often somebody may try to sign in: by address, by address and account, and on devices that are known."""
 
 import json
 import re
@@ -13,9 +13,11 @@ from tests.harness.clock import Clock
 from tests.harness.contract import is_problem, new_email
 from tests.harness.inside import Inside, inside
 from tests.harness.server import PASSWORD
+from web.auth.throttle import ADDRESSES
 
 WRONG = "not the password"
 JSON = {"content-type": "application/json"}
+SECRET = "kq3Vd81bTnZ0xWcRmYpL5uEa7HsJg9Fi"
 FULL_WIDTH = str.maketrans({chr(c): chr(c + 0xFEE0) for c in range(ord("a"), ord("z") + 1)})
 
 
@@ -61,7 +63,6 @@ async def test_after_some_wrong_passwords_an_account_has_to_wait_also_for_the_ri
         assert [(await login(client, email)).status_code for _ in range(3)] == [401] * 3
         wait = is_too_many(await login(client, email))["retry_after"]
         is_too_many(await login(client, email, PASSWORD))
-        is_too_many(await login(stack.client("192.0.2.7"), email, PASSWORD))
         assert (await login(client, other, PASSWORD)).status_code == 200
         clock.now += wait
         assert (await login(client, email, PASSWORD)).status_code == 200
@@ -118,8 +119,110 @@ async def test_guessing_the_current_password_is_guessing_too(tmp_path: Path) -> 
         for _ in range(3):
             is_problem(await client.post("/api/me/password", json=body), 403, "wrong_password")
         is_too_many(await client.post("/api/me/password", json={**body, "current_password": PASSWORD}))
-        is_too_many(await login(stack.client(), email, PASSWORD))
+        is_too_many(await client.post("/api/me/password", json={**body, "current_password": PASSWORD}))
         assert (await client.get("/auth/me")).status_code == 200
+
+
+async def test_a_stranger_at_another_address_locks_nobody_out(tmp_path: Path) -> None:
+    async with inside(tmp_path, sign_ins_per_account=3) as stack:
+        email = await user_of(stack)
+        stranger = stack.client("203.0.113.7")
+        found = [(await login(stranger, email)).status_code for _ in range(12)]
+        assert found == [401] * 3 + [429] * 9
+        is_too_many(await login(stranger, email, PASSWORD))
+        assert (await login(stack.client("192.0.2.7"), email, PASSWORD)).status_code == 200
+
+
+async def test_many_addresses_together_may_not_guess_for_ever(tmp_path: Path, clock: Clock) -> None:
+    async with inside(tmp_path, sign_ins_per_account=2) as stack:
+        email = await user_of(stack)
+        found = [(await login(stack.client(f"203.0.113.{n}"), email)).status_code for n in range(40)]
+        assert found == [401] * 2 * ADDRESSES + [429] * (40 - 2 * ADDRESSES)
+        wait = is_too_many(await login(stack.client("192.0.2.7"), email, PASSWORD))["retry_after"]
+        clock.now += wait
+        assert (await login(stack.client("192.0.2.7"), email, PASSWORD)).status_code == 200
+
+
+# -- on devices that are known ----------------------------------------------------------------------------
+
+
+async def test_a_device_that_has_signed_in_before_always_has_a_way_in(tmp_path: Path, clock: Clock) -> None:
+    """Whatever strangers do, and wherever: at its own address, and behind a proxy that makes all one address."""
+    limits = {"sign_ins_per_account": 2, "sign_ins_per_address": 20}
+    async with inside(tmp_path, **limits) as stack:
+        email = new_email()
+        known = await stack.sign_up(email)
+        assert (await known.post("/auth/logout")).is_success
+        clock.now += 60
+        for number in range(40):
+            await login(stack.client(f"203.0.113.{number}"), email)
+        for _ in range(25):
+            await login(stack.client(), email)
+        is_too_many(await login(stack.client(), email, PASSWORD))
+        is_too_many(await login(stack.client("192.0.2.7"), email, PASSWORD))
+        assert (await login(known, email, PASSWORD)).status_code == 200
+        assert (await known.get("/auth/me")).is_success
+        for name in [n for n in known.cookies if not n.endswith("_device")]:
+            del known.cookies[name]
+        assert (await login(known, email, PASSWORD)).status_code == 200, "its sign-in has been lost"
+
+
+async def test_a_known_device_may_not_guess_more_than_another(tmp_path: Path) -> None:
+    async with inside(tmp_path, sign_ins_per_account=3) as stack:
+        email = new_email()
+        known = await stack.sign_up(email)
+        assert [(await login(known, email)).status_code for _ in range(5)] == [401] * 3 + [429] * 2
+        assert (await login(stack.client(), email, PASSWORD)).status_code == 200
+
+
+async def test_a_device_is_known_for_those_who_have_signed_in_on_it(tmp_path: Path, clock: Clock) -> None:
+    """Whoever has an account of their own guesses no more at others' for it."""
+    assert clock.now
+    async with inside(tmp_path, sign_ins_per_account=100, sign_ins_per_address=6) as stack:
+        victim = new_email()
+        await stack.sign_up(victim)
+        found = []
+        for allowed in (3, 1):  # Each sign-up is an attempt too, and makes a device.
+            own = stack.client("203.0.113.7")
+            body = {"email": new_email("own"), "password": PASSWORD}
+            assert (await own.post("/auth/signup", json=body)).is_success
+            found = [(await login(own, victim)).status_code for _ in range(3)]
+            assert found == [401] * allowed + [429] * (3 - allowed)
+
+
+async def test_two_people_on_one_device_are_both_known(tmp_path: Path) -> None:
+    async with inside(tmp_path, sign_ins_per_account=1) as stack:
+        first, second = new_email(), new_email()
+        device = await stack.sign_up(first)
+        assert (await device.post("/auth/signup", json={"email": second, "password": PASSWORD})).is_success
+        for email in (first, second):
+            await login(stack.client(), email)
+            is_too_many(await login(stack.client(), email, PASSWORD))
+            assert (await login(device, email, PASSWORD)).status_code == 200
+
+
+async def test_a_devices_cookie_opens_nothing_and_cannot_be_made_up(tmp_path: Path) -> None:
+    async with inside(tmp_path, sign_ins_per_account=1, jwt_secret=SECRET) as stack:
+        email = new_email()
+        known = await stack.sign_up(email)
+        session, device = (known.cookies[f"agent_stack_session{end}"] for end in ("", "_device"))
+        for name in ("agent_stack_session", "agent_stack_session_device"):
+            client = stack.client(cookie=f"{name}={device}")
+            is_problem(await client.get("/auth/me"), 401)
+        is_problem(await stack.client(authorization=f"Bearer {device}").get("/auth/me"), 401)
+        await login(stack.client(), email)
+        altered = device[:-4] + ("AAAA" if not device.endswith("AAAA") else "BBBB")
+        for made_up in (session, altered, "x", ""):
+            is_too_many(await login(stack.client(cookie=f"agent_stack_session_device={made_up}"), email, PASSWORD))
+
+
+async def test_over_https_a_devices_cookie_is_the_hosts_own(tmp_path: Path) -> None:
+    async with inside(tmp_path, cookie_secure=True) as stack:
+        body = {"email": new_email(), "password": PASSWORD}
+        set_ = (await stack.client().post("/auth/signup", json=body)).headers.get_list("set-cookie")
+        (device,) = [c for c in set_ if "_device=" in c]
+        assert device.startswith("__Host-agent_stack_session_device=")
+        assert {"Secure", "HttpOnly", "Path=/", "SameSite=Lax"} <= set(device.split("; "))
 
 
 # -- by address -------------------------------------------------------------------------------------------
@@ -127,19 +230,18 @@ async def test_guessing_the_current_password_is_guessing_too(tmp_path: Path) -> 
 
 async def test_one_address_may_try_so_often_whatever_it_tries(tmp_path: Path, clock: Clock) -> None:
     async with inside(tmp_path, sign_ins_per_address=3) as stack:
-        email = new_email()
-        client = stack.client("192.0.2.1")
+        email, here = new_email(), "192.0.2.1"
         body = {"email": email, "password": PASSWORD}
-        assert (await client.post("/auth/signup", json=body)).status_code == 200
-        assert (await login(client, email)).status_code == 401
-        assert (await client.post("/auth/setup", json={**body, "token": "x"})).status_code == 403
-        wait = is_too_many(await login(client, email, PASSWORD))["retry_after"]
-        is_too_many(await client.post("/auth/signup", json={**body, "email": new_email()}))
-        is_too_many(await client.post("/auth/setup", json={**body, "token": "x"}))
+        assert (await stack.client(here).post("/auth/signup", json=body)).status_code == 200
+        assert (await login(stack.client(here), email)).status_code == 401
+        assert (await stack.client(here).post("/auth/setup", json={**body, "token": "x"})).status_code == 403
+        wait = is_too_many(await login(stack.client(here), email, PASSWORD))["retry_after"]
+        is_too_many(await stack.client(here).post("/auth/signup", json={**body, "email": new_email()}))
+        is_too_many(await stack.client(here).post("/auth/setup", json={**body, "token": "x"}))
         assert (await login(stack.client("192.0.2.2"), email, PASSWORD)).status_code == 200
-        assert (await client.get("/auth/state")).status_code == 200
+        assert (await stack.client(here).get("/auth/state")).status_code == 200
         clock.now += wait
-        assert (await login(client, email, PASSWORD)).status_code == 200
+        assert (await login(stack.client(here), email, PASSWORD)).status_code == 200
 
 
 @pytest.mark.usefixtures("clock")
@@ -157,12 +259,11 @@ async def test_attempts_that_make_no_sense_are_attempts_too(tmp_path: Path) -> N
 async def test_signing_out_is_no_attempt_and_always_possible(tmp_path: Path) -> None:
     async with inside(tmp_path, sign_ins_per_address=2) as stack:
         email = new_email()
-        client = await stack.sign_up(email)  # The first attempt from this address.
+        client = await stack.sign_up(email)
         assert (await client.post("/auth/logout")).status_code == 200
         for _ in range(5):
             is_problem(await client.post("/auth/logout"), 401)
-        assert (await login(client, email, PASSWORD)).status_code == 200
-        is_too_many(await login(client, email, PASSWORD))
+        assert [(await login(client, email, PASSWORD)).status_code for _ in range(3)] == [200, 200, 429]
         assert (await client.post("/auth/logout")).status_code == 200
 
 

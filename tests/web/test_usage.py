@@ -17,7 +17,7 @@ from tests.harness.server import Server
 from tests.harness.waiting import eventually
 
 USAGE, ALL = "/api/me/usage", "/api/admin/usage"
-SUMS = ("requests", "errors", "prompt_tokens", "completion_tokens", "unknown", "runner_seconds")
+SUMS = ("requests", "errors", "prompt_tokens", "completion_tokens", "unknown", "estimated", "runner_seconds")
 TOTALS = dict.fromkeys(SUMS, int)
 ROW = {**TOTALS, "day": str, "agent_id": str, "backend": str, "model": str}
 NOTHING = dict.fromkeys(SUMS, 0)

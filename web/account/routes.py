@@ -7,8 +7,10 @@ from quart import Blueprint, Response, jsonify
 from quart_schema import document_response, tag_blueprint, validate_request
 
 from domain.errors import NotFound
+from web.account.passwords import change_own_password
+from web.account.tokens import TokenInfo, token_info
 from web.auth.routes import Account, Signed
-from web.context import person, services, throttle
+from web.context import person, services
 from web.schemas import Answer, Ok, Request, Seconds
 
 blueprint = Blueprint("account", __name__, url_prefix="/api/me")
@@ -22,10 +24,17 @@ class NewName(Request):
 
 
 class NewPassword(Request):
-    """The password as it is, and as it shall be."""
+    """The password as it is, and as it shall be; with `revoke_tokens`, all API tokens end, too."""
 
     current_password: str = Field(max_length=1024)
     new_password: str = Field(max_length=1024)
+    revoke_tokens: bool = False
+
+
+class ChangedPassword(Ok):
+    """`tokens` are the API tokens that are still good: whoever knew the old password may have made one."""
+
+    tokens: list[TokenInfo]
 
 
 class SessionInfo(Answer):
@@ -61,17 +70,16 @@ async def rename(data: NewName) -> Response:
 
 
 @blueprint.post("/password")
-@document_response(Ok)
+@document_response(ChangedPassword)
 @validate_request(NewPassword)
 async def change_password(data: NewPassword) -> Response:
     """Change the password, and end all other sign-ins."""
     who = person()
-    throttle().check_account(who.user.email)
-    await services().accounts.change_password(
-        who.user, data.current_password, data.new_password, who.session, who.origin
-    )
-    throttle().succeeded(who.user.email)
-    return jsonify(Ok().model_dump())
+    await change_own_password(who, data.current_password, data.new_password)
+    if data.revoke_tokens:
+        await services().tokens.revoke_all(who.user.id, who.origin)
+    left = services().views.tokens.of_user(who.user.id)
+    return jsonify(ChangedPassword(tokens=[token_info(t) for t in reversed(left)]).model_dump())
 
 
 @blueprint.get("/sessions")

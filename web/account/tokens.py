@@ -15,7 +15,10 @@ tag_blueprint(blueprint, ["account"])
 
 
 class TokenInfo(Answer):
-    """A token without its secret. `models` are those it may be used for; empty means all."""
+    """A token without its secret. `models` are those it may be used for; empty means all.
+
+    `older_than_password` tells that it was made before the password was changed the last time.
+    """
 
     id: str
     name: str
@@ -25,6 +28,7 @@ class TokenInfo(Answer):
     created_at: Seconds
     expires_at: int | None
     last_used_at: int | None
+    older_than_password: bool
 
 
 class TokenList(Answer):
@@ -93,6 +97,7 @@ async def revoke(token_id: str) -> tuple[str, int]:
 
 def token_info(token: Token) -> TokenInfo:
     """Describe a token without its secret."""
+    changed_at = services().views.users.get(token.user_id).password_changed_at
     return TokenInfo(
         id=token.id,
         name=token.name,
@@ -102,4 +107,5 @@ def token_info(token: Token) -> TokenInfo:
         created_at=token.created_at,
         expires_at=token.expires_at,
         last_used_at=services().usage.token_used_at(token.user_id, token.id) or token.last_used_at,
+        older_than_password=token.created_at < changed_at,
     )

@@ -19,13 +19,17 @@ _MOST_DAYS = 400
 
 
 class Totals(Answer):
-    """Sums. `unknown` counts the requests of which the agent told no tokens: they are in neither sum of tokens."""
+    """Sums. `unknown` counts the requests of which the agent told no tokens: they are in neither sum of tokens.
+
+    `estimated` are tokens that count for the budget all the same: the answers were broken off.
+    """
 
     requests: int = 0
     errors: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
     unknown: int = 0
+    estimated: int = 0
     runner_seconds: int = 0
 
 

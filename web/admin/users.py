@@ -4,8 +4,10 @@ from pydantic import Field
 from quart import Blueprint, Response, jsonify
 from quart_schema import document_response, tag_blueprint, validate_request
 
-from domain.errors import Invalid
+from domain.errors import Forbidden, Invalid
 from projections.users import User
+from web.account.passwords import change_own_password
+from web.auth.guard import Caller
 from web.auth.routes import Account, Credentials
 from web.context import admin_origin, person, services
 from web.schemas import Answer, Request, Seconds
@@ -15,11 +17,15 @@ tag_blueprint(blueprint, ["admin"])
 
 
 class AdminAccount(Account):
-    """A user, when the account was made, and this month's tokens: the budget (null for none) and those used."""
+    """A user, when the account was made, and this month's tokens: the budget (null for none) and those used.
+
+    `api_tokens` tells how many there are.
+    """
 
     created_at: Seconds
     monthly_tokens: int | None
     used_tokens: int
+    api_tokens: int
 
 
 class AccountList(Answer):
@@ -41,10 +47,16 @@ class NewAccount(Credentials):
 
 
 class ChangedAccount(Request):
-    """What to change; what is left out stays. A new password ends all sign-ins of the user."""
+    """What to change; what is left out stays.
+
+    A new password ends all sign-ins of the user, and with `revoke_tokens` all API tokens. For the admin's own, the
+    password as it is must be given as well; then this sign-in stays.
+    """
 
     name: str | None = Field(default=None, max_length=200)
     password: str | None = Field(default=None, max_length=1024)
+    current_password: str | None = Field(default=None, max_length=1024)
+    revoke_tokens: bool = False
 
 
 class MonthlyTokens(Request):
@@ -81,14 +93,27 @@ async def change(user_id: str, data: ChangedAccount) -> Response:
     """Change a user's name or password."""
     origin = admin_origin()
     user = services().views.users.get(user_id)
-    if origin.actor == f"user:{user_id}":
-        person()  # Of its own account, a program may change nothing here either.
+    # Of its own account, a program may change nothing here either.
+    who = person() if origin.actor == f"user:{user_id}" else None
     services().accounts.check(user, name=data.name, password=data.password)  # All of it, or nothing.
+    if data.password is not None and who:
+        await _change_own(who, data.current_password, data.password)
+    elif data.password is not None:
+        await services().accounts.set_password(user, data.password, origin)
     if data.name is not None:
         user = await services().accounts.rename(user, data.name, origin)
-    if data.password is not None:
-        await services().accounts.set_password(user, data.password, origin)
+    if data.revoke_tokens:
+        await services().tokens.revoke_all(user_id, origin)
     return jsonify(OneAccount(user=_shown(user)).model_dump())
+
+
+async def _change_own(who: Caller, current: str | None, new: str) -> None:
+    if current is None:
+        raise Forbidden(
+            "Send your password as it is, as `current_password`, to change your own.",
+            code="current_password_needed",
+        )
+    await change_own_password(who, current, new)
 
 
 @blueprint.delete("/users/<user_id>")
@@ -121,4 +146,5 @@ def _shown(user: User) -> AdminAccount:
         created_at=user.created_at,
         monthly_tokens=user.monthly_tokens,
         used_tokens=services().usage.tokens_this_month(user.id),
+        api_tokens=len(services().views.tokens.of_user(user.id)),
     )

@@ -104,6 +104,11 @@ class Guard:
             return self._views.sessions.live(caller.credential.id, now) is not None
         return self._views.tokens.find(caller.credential.id) is not None and not _is_over(caller.credential, now)
 
+    def refuse_unless_good(self, caller: Caller) -> None:
+        """Raise Unauthenticated when a caller of a while ago would not be let in any more."""
+        if not self.is_good(caller):
+            raise ended()
+
     def credentials(self, raw: Iterable[tuple[bytes, bytes]], headers: Mapping[str, str]) -> list[bytes]:
         """Return what a caller has shown, in however many headers, which is for nobody else to see."""
         shown = [part for name, value in raw if name == b"authorization" for part in value.split()[-1:]]
@@ -139,8 +144,13 @@ class Guard:
         session = self._views.sessions.live(str(claims.get("sid")), time.time()) if claims else None
         user = self._user(session.user_id) if session else None
         if session is None or user is None:
-            raise Unauthenticated("This sign-in has ended. Sign in again.", code="session_ended")
+            raise ended()
         return Caller(user, session, correlation)
+
+
+def ended() -> Unauthenticated:
+    """Return the refusal of what was good once."""
+    return Unauthenticated("This sign-in, or API token, has ended. Sign in again.", code="session_ended")
 
 
 def _is_over(token: Token, now: float) -> bool:

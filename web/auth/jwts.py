@@ -1,6 +1,7 @@
 """Session tokens: signed JWTs that name a session in the log, so that they can be revoked."""
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import jwt
@@ -12,6 +13,11 @@ OPERATOR = "operator"
 _OPERATOR_SECONDS = 60
 
 
+def sign(claims: Mapping[str, Any], key: str) -> str:
+    """Return a token that holds claims."""
+    return jwt.encode(dict(claims), key, _ALGORITHM)
+
+
 def issue(session: Session, secret: str) -> str:
     """Return the token of a session; it expires with it."""
     claims = {
@@ -20,13 +26,13 @@ def issue(session: Session, secret: str) -> str:
         "iat": int(session.created_at),
         "exp": session.expires_at,
     }
-    return jwt.encode(claims, secret, _ALGORITHM)
+    return sign(claims, secret)
 
 
 def issue_operator(secret: str) -> str:
     """Return a token, good for a minute, with which the command line speaks to its own server."""
     now = int(time.time())
-    return jwt.encode({"sub": OPERATOR, "iat": now, "exp": now + _OPERATOR_SECONDS}, secret, _ALGORITHM)
+    return sign({"sub": OPERATOR, "iat": now, "exp": now + _OPERATOR_SECONDS}, secret)
 
 
 def read(token: str, secret: str) -> dict[str, Any] | None:

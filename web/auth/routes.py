@@ -12,7 +12,7 @@ from projections.users import User
 from supervisors.commands.invites import PREFIX, bad_invite
 from web.auth import jwts
 from web.auth.guard import cookie_name
-from web.context import anonymous_origin, caller, services, throttle
+from web.context import anonymous_origin, caller, client_site, device, devices, services, throttle
 from web.schemas import Answer, Ok, Request
 
 blueprint = Blueprint("auth", __name__, url_prefix="/auth")
@@ -141,9 +141,14 @@ def _invitation(code: str) -> str:
 async def login(data: Credentials) -> Response:
     """Sign in."""
     origin = anonymous_origin()
-    throttle().check_account(data.email)
+    known, account = device(), services().accounts.with_address(data.email)
+    is_known = known is not None and account is not None and account.id in known.users
+    place = known.place if known and is_known else client_site()
+    if known and not is_known:
+        throttle().check_place(place)  # So far it was counted as the device that it is for others.
+    throttle().check_account(place, data.email, is_known=is_known)
     user = await services().accounts.authenticate(data.email, data.password)
-    throttle().succeeded(data.email)
+    throttle().succeeded(place, data.email, is_known=is_known)
     return await _sign_in(user, origin)
 
 
@@ -170,8 +175,8 @@ async def me() -> Response:
 
 async def _sign_in(user: User, origin: Origin) -> Response:
     settings = services().settings
-    device = request.headers.get("User-Agent", "")
-    session = await services().accounts.open_session(user, device, Origin(f"user:{user.id}", origin.correlation))
+    agent = request.headers.get("User-Agent", "")
+    session = await services().accounts.open_session(user, agent, Origin(f"user:{user.id}", origin.correlation))
     answer = jsonify(Signed(user=Account.model_validate(user)).model_dump())
     answer.set_cookie(
         cookie_name(settings),
@@ -182,4 +187,5 @@ async def _sign_in(user: User, origin: Origin) -> Response:
         samesite="Lax",
         secure=settings.cookie_secure,
     )
+    devices().remember(answer, device(), user.id)
     return answer

@@ -6,7 +6,7 @@ admin says so; it follows no redirect; and it tells of the answer only what is i
 
 import socket
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 import httpx
@@ -20,6 +20,7 @@ from supervisors.wire.coding import CodingError
 from supervisors.wire.documents import DocumentError, read_document
 from supervisors.wire.reading import IDENTITY, read_at_most
 from web.context import caller, services
+from web.keys.public import Address, is_public
 
 BASE_URL, API_KEY, MODEL = "LLM_BASE_URL", "LLM_API_KEY", "LLM_MODEL"
 _SECONDS = 8.0
@@ -95,7 +96,10 @@ async def _ask(url: str, key: str, model: str) -> Tested:
     try:
         address = await _resolved(host, parts.port or (443 if parts.scheme == "https" else 80))
         if address is None:
-            return Tested(False, f"{host} is a private address, which only the admin may test. Ask the admin.")
+            return Tested(
+                False,
+                f"{host} is a private address, or this server's, which only the admin may test. Ask the admin.",
+            )
         status, body = await _get(url, address, key)
     except OSError as error:
         return Tested(False, f"The host {host} was not found ({error.strerror or error}). Check {BASE_URL}.")
@@ -121,15 +125,15 @@ def _judged(host: str, models: list[str] | None, model: str) -> Tested:
     return Tested(True, f"{host} takes the key and offers {len(models)} models.", shown)
 
 
-async def _resolved(host: str, port: int) -> IPv4Address | IPv6Address | None:
-    """Return an address of a host; None when it is private and the caller may not test those. Raises OSError."""
+async def _resolved(host: str, port: int) -> Address | None:
+    """Return an address of a host; None when it is not public and the caller may not test those. Raises OSError."""
     found = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     address = ip_address(found[0][4][0])
     may = caller().user.role == "admin" or services().settings.private_upstreams
-    return address if may or address.is_global else None
+    return address if may or is_public(address) else None
 
 
-async def _get(url: str, address: IPv4Address | IPv6Address, key: str) -> tuple[int, bytes]:
+async def _get(url: str, address: Address, key: str) -> tuple[int, bytes]:
     """Ask the address that was looked at, so that a name cannot lead elsewhere in the meantime."""
     asked = httpx.URL(url)
     headers = {"host": asked.netloc.decode("ascii"), "accept": "application/json", **IDENTITY}

@@ -4,7 +4,9 @@ It runs as raw ASGI. A runner is leased for the whole exchange. When the client 
 runner is dropped at once; when the runner breaks, the client is told in OpenAI's shape, also inside a stream.
 """
 
+import posixpath
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs
@@ -16,7 +18,7 @@ import trio
 
 from domain.backends.adaptation import Adapted, adapt
 from domain.backends.definition import Backend
-from domain.errors import OUR_FAULT, DomainError, Invalid, Unauthenticated
+from domain.errors import OUR_FAULT, DomainError, Invalid
 from eventlog.errors import EventLogError
 from supervisors.engines.protocol import AGENT_NAME
 from supervisors.runners.lease import SILENCE_SECONDS, SILENT, ask_runner
@@ -24,7 +26,7 @@ from supervisors.runners.probe import auth_headers
 from supervisors.runners.run import Run
 from supervisors.wire.coding import CodingError, Decoder
 from web.auth.guard import Caller, Guard
-from web.auth.pages import Asking
+from web.auth.pages import SAFE_METHODS, Asking
 from web.context import ADDRESSED, CORRELATION, HEADERS
 from web.openai.body import ClientGoneError, Receive, read_body, written
 from web.openai.cors import cors_headers, preflight
@@ -33,7 +35,7 @@ from web.openai.headers import HeaderList, is_event_stream, isolation, query_to_
 from web.openai.models import model_info, model_list
 from web.openai.routing import Destination, destination
 from web.openai.upstream import ConnectionPool, HookedStream
-from web.openai.usage import AnswerTail, asking_for_usage, without_usage
+from web.openai.usage import UsageReader, asking_for_usage, without_usage
 from web.problems import LOG_REFUSED
 from web.services import Services
 
@@ -60,6 +62,8 @@ class Exchange:
     credentials: Sequence[bytes] = ()
     """What the client has shown of its own: nobody else may see it."""
     working: trio.CancelScope = field(default_factory=trio.CancelScope)
+    asked: bool = False
+    """Whether an agent may be at work."""
     started: bool = False
     final: bool = False
     is_event_stream: bool = False
@@ -69,7 +73,11 @@ class Exchange:
     """Whether the client did not ask for the usage that its stream ends with."""
     cut: bool = False
     failed: bool = False
-    tail: AnswerTail = field(default_factory=AnswerTail)
+    complete: bool = False
+    """Whether all of the agent's answer has come."""
+    told: UsageReader = field(default_factory=UsageReader)
+    ending: ExitStack = field(default_factory=ExitStack)
+    """Closed before the last send: whoever has an answer may ask for the next one."""
     cors: HeaderList = field(default_factory=list)
     pending: list[bytes] = field(default_factory=list)
     pending_size: int = 0
@@ -82,7 +90,7 @@ class Exchange:
 
     def gather(self, data: bytes) -> None:
         """Add to the burst."""
-        self.tail.add(data)
+        self.told.add(data)
         self.pending.append(data)
         self.pending_size += len(data)
 
@@ -111,6 +119,7 @@ class Exchange:
         if self.hides_usage:
             last = without_usage(last)
         self.final = True
+        self.ending.close()
         await self.send({"type": "http.response.body", "body": last, "more_body": False})
 
     async def break_off(self, event: bytes) -> None:
@@ -181,12 +190,11 @@ class OpenAISurface:
             if exchange.scope["method"] == "GET" and await self._models(exchange, caller):
                 return
             # Before the body is read: who may not ask need not be listened to.
-            with (
-                self._services.admission.admitted(caller.user),
-                self._services.transit.hold(caller.user.id) as hold,
-            ):
+            with exchange.ending, self._services.transit.hold(caller.user.id) as hold:
+                exchange.ending.enter_context(self._services.admission.admitted(caller.user))
                 most = self._services.settings.max_body
                 body = await read_body(exchange.receive, exchange.headers, most, hold)
+                self._guard.refuse_unless_good(caller)  # The body may have taken its time, as the runner may later.
                 await self._answer(exchange, caller, body)
         except ClientGoneError:
             return
@@ -221,7 +229,6 @@ class OpenAISurface:
 
     async def _forward_or_explain(self, exchange: Exchange, caller: Caller, body: bytes) -> None:
         """Forward a request. Whatever goes wrong ends as an error that an OpenAI client understands."""
-        to: Destination | None = None
         try:
             if tells(exchange.scope["raw_path"], exchange.credentials):
                 text = "A token stands in the path, where the agent would see it. Leave it out."
@@ -229,6 +236,8 @@ class OpenAISurface:
             query = exchange.scope["query_string"].decode("latin-1")
             model = parse_qs(query).get("model", [""])[0]
             to = await destination(self._services, caller, body, exchange.headers, model)
+            if exchange.scope["method"] not in SAFE_METHODS:
+                exchange.ending.callback(self._count, exchange, to)
             await self._forward(exchange, caller, to, body)
         except DomainError as error:
             await self._break_off(exchange, *described(error))
@@ -241,10 +250,13 @@ class OpenAISurface:
         except Exception:
             _logger.exception("proxy_failed")
             await self._break_off(exchange, 500, OUR_FAULT)
-        finally:
-            if to and exchange.scope["method"] == "POST":
-                usage = None if exchange.failed else exchange.tail.usage()
-                self._services.usage.count(to.agent, to.backend, to.model, usage, failed=exchange.failed)
+
+    def _count(self, exchange: Exchange, to: Destination) -> None:
+        refused = exchange.failed and exchange.complete
+        usage = None if refused else exchange.told.usage()
+        is_given_up = exchange.started or exchange.working.cancel_called
+        broken_off = exchange.asked and not exchange.complete and is_given_up
+        self._services.usage.count(to.agent, to.backend, to.model, usage, failed=exchange.failed, cut=broken_off)
 
     async def _forward(self, exchange: Exchange, caller: Caller, to: Destination, body: bytes) -> None:
         async def ask(run: Run) -> None:
@@ -254,10 +266,11 @@ class OpenAISurface:
         await ask_runner(supervisor, caller.origin, ask, refused=httpcore2.ConnectError, broken=_BROKEN)
 
     async def _exchange(self, exchange: Exchange, caller: Caller, to: Destination, run: Run, body: bytes) -> None:
+        self._guard.refuse_unless_good(caller)
         adapted = self._adapt(exchange, to, run)
         changed = adapted.body
         # Of a user with a budget it has to be known what every answer cost.
-        if caller.user.monthly_tokens is not None and to.body is not None and _is_completion(exchange):
+        if caller.user.monthly_tokens is not None and to.body is not None:
             asking = asking_for_usage(changed or to.body)
             exchange.hides_usage, changed = asking is not None, asking or changed
         content = body if changed is None else await written(changed, len(body))
@@ -268,6 +281,7 @@ class OpenAISurface:
             content=content,
             extensions=_TIMEOUTS,
         )
+        exchange.asked = True
         response = await self._pool.handle_async_request(request)
         stream = response.extensions["network_stream"]
         try:
@@ -282,14 +296,14 @@ class OpenAISurface:
             if isinstance(stream, HookedStream):
                 stream.before_read = exchange.flush
             async for data in response.aiter_stream():
-                if not self._guard.is_good(caller):
-                    raise Unauthenticated("This sign-in, or API token, has ended.", code="session_ended")
+                self._guard.refuse_unless_good(caller)
                 for piece in decoder.pieces(data):
                     exchange.gather(piece)
                     if exchange.pending_size > FLUSH_BYTES:
                         await exchange.flush()
                     await decoder.pace.step()
             decoder.end()
+            exchange.complete = True
         finally:
             if isinstance(stream, HookedStream):
                 stream.before_read = None
@@ -362,11 +376,9 @@ def _session_header(backend: Backend) -> bytes:
 
 
 def _is_chat(exchange: Exchange) -> bool:
-    return bool(exchange.scope["path"].endswith("/chat/completions"))
-
-
-def _is_completion(exchange: Exchange) -> bool:
-    return bool(exchange.scope["path"].endswith("/completions"))  # Those of before chats had the same streams.
+    """Tell whether an agent may take it for a chat, however its path is spelled."""
+    path: str = exchange.scope["path"].replace("\\", "/").casefold()
+    return posixpath.normpath(path).endswith("/chat/completions")
 
 
 async def _watch_client(exchange: Exchange) -> None:

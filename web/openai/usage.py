@@ -1,4 +1,4 @@
-"""What an answer says of the tokens that it took, read from its end as it passes."""
+"""What an answer says of the tokens that it took, read as it passes."""
 
 import json
 import re
@@ -9,7 +9,8 @@ from domain.conversations.events import Usage
 from supervisors.turns.answer import token_count
 
 _KEY = b'"usage"'
-_TAIL_BYTES = 64 * 1024
+_LONGEST = 4096
+"""Bytes of one usage that are looked at."""
 _ATTEMPTS = 8
 _DECODER = json.JSONDecoder()
 _EVENT_END = re.compile(rb"(?<=\n\n)|(?<=\n\r\n)")
@@ -19,8 +20,11 @@ _NO_CHOICES = re.compile(rb'"choices"\s*:\s*\[\s*\]')
 def asking_for_usage(body: dict[str, Any]) -> dict[str, Any] | None:
     """Return a request whose stream ends with its usage; None when it does already, or is no stream.
 
-    Agents may be generous about what is true: so is this.
+    What it asks for is known by its body: agents know more spellings of a path than we do. With an `input` alone it
+    is for the responses API, whose streams always tell. Agents may be generous about what is true: so is this.
     """
+    if "input" in body and not {"messages", "prompt"} & body.keys():
+        return None
     options = body.get("stream_options")
     options = options if isinstance(options, dict) else {}
     if not body.get("stream") or options.get("include_usage") is True:
@@ -35,37 +39,44 @@ def without_usage(events: bytes) -> bytes:
     return b"".join(e for e in _EVENT_END.split(events) if not (_NO_CHOICES.search(e) and _KEY in e))
 
 
-class AnswerTail:
-    """The last chunks of an answer: no copy is made until somebody asks."""
+class UsageReader:
+    """Finds what an answer tells of its usage, wherever that stands in it."""
 
     def __init__(self) -> None:
-        self._chunks: deque[bytes] = deque()
-        self._size = 0
+        self._seen: deque[bytearray] = deque(maxlen=_ATTEMPTS)
+        """What follows the last keys, each as long as it may be."""
+        self._end = b""
 
     def add(self, data: bytes) -> None:
-        """Take the next chunk, and drop those that are too far from the end."""
-        self._chunks.append(data)
-        self._size += len(data)
-        while self._size - len(self._chunks[0]) >= _TAIL_BYTES:
-            self._size -= len(self._chunks.popleft())
+        """Take the next chunk."""
+        for seen in self._seen:
+            if len(seen) < _LONGEST:
+                seen.extend(data[: _LONGEST - len(seen)])
+        # A key that was cut in two.
+        edge = self._end + data[: len(_KEY) - 1]
+        at = edge.rfind(_KEY)
+        if at >= 0:
+            self._seen.append(bytearray(data[at + len(_KEY) - len(self._end) :][:_LONGEST]))
+        found: list[int] = []
+        end = len(data)
+        while len(found) < _ATTEMPTS and (end := data.rfind(_KEY, 0, end)) >= 0:
+            found.append(end + len(_KEY))
+        for start in reversed(found):
+            self._seen.append(bytearray(data[start : start + _LONGEST]))
+        self._end = (self._end + data)[1 - len(_KEY) :] if len(data) < len(_KEY) else data[1 - len(_KEY) :]
 
     def usage(self) -> Usage | None:
         """Return the last usage that the agent told, or None. Nothing is guessed."""
-        data = b"".join(self._chunks)
-        end = len(data)
-        for _ in range(_ATTEMPTS):
+        for seen in reversed(self._seen):
             # Within a text, the quotes would be escaped: this is a member of an object.
-            end = data.rfind(_KEY, 0, end)
-            if end < 0:
-                return None
-            found = _object_after(data[end + len(_KEY) :])
-            if found is not None:
-                return _usage(found)
+            told = _object_after(bytes(seen))
+            if told is not None:
+                return _usage(told)
         return None
 
 
 def _object_after(data: bytes) -> dict[str, object] | None:
-    text = data[:4096].decode(errors="replace").lstrip().removeprefix(":").lstrip()
+    text = data.decode(errors="replace").lstrip().removeprefix(":").lstrip()
     try:
         found, _ = _DECODER.raw_decode(text)
     except (ValueError, RecursionError):

@@ -29,7 +29,7 @@
 /** @typedef {{id: string, note: string, prefix: string, uses: number, used: number, created_at: number, expires_at: number}} Invite */
 /** @typedef {User & {created_at: number, monthly_tokens: number | null, used_tokens: number}} Member a user as the admin sees one */
 
-/** @typedef {{requests: number, errors: number, prompt_tokens: number, completion_tokens: number, unknown: number, runner_seconds: number}} Sums `unknown` counts the requests whose tokens the agent did not tell */
+/** @typedef {{requests: number, errors: number, prompt_tokens: number, completion_tokens: number, unknown: number, estimated: number, runner_seconds: number}} Sums `unknown` counts the requests whose tokens the agent did not tell */
 /** @typedef {Sums & {day: string, agent_id: string, backend: string, model: string}} UsageRow */
 /** @typedef {{monthly_tokens: number | null, used: number, resets_at: number}} Budget */
 /** @typedef {{since: number, until: number, rows: UsageRow[], totals: Sums, budget: Budget}} Usage */

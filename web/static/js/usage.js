@@ -21,7 +21,7 @@ export function grouped(rows, keyOf) {
   return [...groups.values()];
 }
 
-const SUMMED = /** @type {(keyof Sums)[]} */ (["requests", "errors", "prompt_tokens", "completion_tokens", "unknown", "runner_seconds"]);
+const SUMMED = /** @type {(keyof Sums)[]} */ (["requests", "errors", "prompt_tokens", "completion_tokens", "unknown", "estimated", "runner_seconds"]);
 
 /** @param {number} [back] how many months ago @returns {{since: number, until: number}} a month in UTC, as days are counted */
 export function month(back = 0) {

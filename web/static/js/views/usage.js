@@ -20,7 +20,7 @@ export function MonthChoice({ back, choose }) {
 
 /** @param {{totals: Sums}} props */
 export function Tiles({ totals }) {
-  const { requests, errors, prompt_tokens, completion_tokens, unknown, runner_seconds } = totals;
+  const { requests, errors, prompt_tokens, completion_tokens, unknown, estimated, runner_seconds } = totals;
   const told = requests === 0 || unknown < requests;
   return html`
     <dl class="tiles">
@@ -35,6 +35,7 @@ export function Tiles({ totals }) {
       <div><dt>Agents ran</dt><dd>${duration(runner_seconds)}</dd><dd class="hint">counted when they stop</dd></div>
     </dl>
     ${unknown > 0 && html`<p class="hint">Unknown: the agent did not tell how many tokens a request took.</p>`}
+    ${estimated > 0 && html`<p class="hint">For answers that were broken off before that was told, ${whole(estimated)} tokens count for the budget: as many as answers took on average.</p>`}
   `;
 }
 

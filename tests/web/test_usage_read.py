@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from domain.conversations.events import Usage
 from supervisors.turns.answer import usage_of
-from web.openai.usage import AnswerTail
+from web.openai.usage import UsageReader
 
 COUNTS = st.integers(0, 500_000_000)
 TRICKS = st.sampled_from(
@@ -30,11 +30,11 @@ TEXTS = st.lists(st.one_of(TRICKS, st.text(max_size=20)), max_size=6).map("".joi
 
 def _tail(data: bytes, cuts: list[int]) -> Usage | None:
     """Return what is read of an answer that comes in pieces."""
-    tail, at = AnswerTail(), 0
+    reader, at = UsageReader(), 0
     for cut in [*sorted(c % (len(data) + 1) for c in cuts), len(data)]:
-        tail.add(data[at:cut])
+        reader.add(data[at:cut])
         at = cut
-    return tail.usage()
+    return reader.usage()
 
 
 def _whole(text: str, usage: dict[str, Any] | None, name: str) -> bytes:
@@ -78,26 +78,31 @@ def test_what_the_answer_is_about_is_never_taken_for_usage(shape: Any, text: str
 @settings(max_examples=300)
 @given(data=st.lists(st.one_of(st.binary(max_size=30), st.just(b'"usage"'), st.just(b'"usage":{')), max_size=30))
 def test_of_whatever_an_agent_sends_nothing_breaks(data: list[bytes]) -> None:
-    tail = AnswerTail()
+    reader = UsageReader()
     for part in data:
-        tail.add(part)
-    tail.usage()
+        reader.add(part)
+    reader.usage()
 
 
 @pytest.mark.parametrize("opening", ["[", '{"a":'])
 def test_what_is_nested_too_deep_to_be_read_is_no_usage(opening: str) -> None:
-    tail = AnswerTail()
-    tail.add(b'{"usage":{"a":' + (opening * 2000).encode())
-    assert tail.usage() is None
+    reader = UsageReader()
+    reader.add(b'{"usage":{"a":' + (opening * 2000).encode())
+    assert reader.usage() is None
 
 
-def test_an_answer_much_longer_than_what_is_kept_tells_its_usage_at_the_end() -> None:
-    tail = AnswerTail()
-    for _ in range(200):
-        tail.add(b"x" * 10_000)
-    tail.add(b'{"usage":{"prompt_tokens":1,"completion_tokens":2}}')
-    assert tail.usage() == Usage(prompt_tokens=1, completion_tokens=2)
-    assert sum(map(len, tail._chunks)) < 100_000
+@pytest.mark.parametrize("before", [0, 200])
+@pytest.mark.parametrize("after", [0, 200])
+def test_usage_is_found_wherever_it_stands_and_the_rest_is_not_kept(before: int, after: int) -> None:
+    reader = UsageReader()
+    for _ in range(before):
+        reader.add(b"x" * 10_000)
+    reader.add(b'{"usage":{"prompt_tokens":1,"completion_tokens":2}}')
+    for _ in range(after):
+        reader.add(b'"usage":null,' + b"x" * 10_000)
+        reader.add(b"x" * 10_000)
+    assert reader.usage() == (Usage(prompt_tokens=1, completion_tokens=2) if not after else None)
+    assert sum(map(len, reader._seen)) < 100_000
 
 
 @pytest.mark.parametrize(

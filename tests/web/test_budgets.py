@@ -1,0 +1,216 @@
+"""Budgets of tokens: they hold with many requests at once, and however a request is spelled."""
+
+import itertools
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.harness.contract import is_openai_error
+from tests.harness.person import Person, chat_body
+from tests.harness.scripted import Gates, scripted_backend
+from tests.harness.server import Server
+from tests.harness.waiting import eventually
+
+BUDGET, COST, AT_ONCE = 3000, 1000, 16
+TOLD = 8
+"""Tokens that the scripted agent tells unless it is asked for others."""
+CHAT = "/v1/chat/completions"
+SPELLINGS = (
+    CHAT,
+    f"{CHAT}/",
+    "/v1//chat/completions",
+    "/v1/chat//completions",
+    "/v1/chat/%63ompletions",
+    "/v1/chat%2Fcompletions",
+    "/v1/chat%5Ccompletions",
+    "/v1/Chat/COMPLETIONS",
+    "/v1/./chat/completions",
+    "/v1/x/../chat/completions",
+    "/v1/chat/completions/.",
+    "/v1/chat/completions?stream=1",
+)
+_names = itertools.count()
+
+
+@pytest.fixture(scope="module")
+def gates(tmp_path_factory: pytest.TempPathFactory) -> Gates:
+    return Gates(tmp_path_factory.mktemp("gates"))
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, gates: Gates) -> Iterator[Server]:
+    with Server(tmp_path_factory.mktemp("budgets"), backends=[scripted_backend(gates)]) as running:
+        yield running
+
+
+@pytest.fixture
+def user(server: Server) -> Iterator[Person]:
+    with Person(server) as person:
+        yield person
+
+
+@pytest.fixture
+def name() -> str:
+    """A gate that nobody has opened."""
+    return f"gate{next(_names)}"
+
+
+def give(server: Server, user: Person, tokens: int) -> None:
+    """Give somebody a budget."""
+    id_ = user.http.get("/auth/me").json()["user"]["id"]
+    answer = server.admin().put(f"/api/admin/users/{id_}/budget", json={"monthly_tokens": tokens})
+    assert answer.is_success, answer.text
+
+
+def used(user: Person) -> int:
+    found: int = user.http.get("/api/me/usage").json()["budget"]["used"]
+    return found
+
+
+def totals(user: Person) -> dict[str, int]:
+    found: dict[str, int] = user.http.get("/api/me/usage").json()["totals"]
+    return found
+
+
+def send(user: Person, path: str, body: dict[str, Any], method: str = "POST") -> httpx.Response:
+    """Ask with a path as it is written here: clients mend them."""
+    url = httpx.URL(user.server.url)
+    target = url.copy_with(raw_path=path.encode())
+    return user.http.request(method, target, json=body, headers=user.bearer)
+
+
+def at_once(user: Person, gates: Gates, name: str, number: int, **more: Any) -> list[httpx.Response]:
+    """Ask so many times at once for what costs a third of the budget, and let all that were let in be answered."""
+    with ThreadPoolExecutor(number) as threads:
+        asked = [threads.submit(user.chat, f"costly {name} {COST}", **more) for _ in range(number)]
+        gates.await_reached(name)
+        eventually(lambda: sum(one.done() for one in asked) or number == 1, "one is refused")
+        gates.open(name)
+        return [one.result() for one in asked]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_who_asks_for_many_answers_at_once_uses_no_more_than_the_budget(
+    server: Server, user: Person, gates: Gates, name: str, stream: bool
+) -> None:
+    give(server, user, BUDGET)
+    answers = at_once(user, gates, name, AT_ONCE, stream=stream)
+    # Nobody knows yet what an answer takes: the first is alone.
+    assert sorted(a.status_code for a in answers) == [200] + [429] * (AT_ONCE - 1)
+    refused = next(a for a in answers if a.status_code == 429)
+    is_openai_error(refused, 429, "budget_held")
+    assert refused.headers["retry-after"] == "1"
+    eventually(lambda: used(user) == COST, "the first is counted")
+    # From now on it is known: what is left is enough for two.
+    again = f"{name}-again"
+    answers = at_once(user, gates, again, AT_ONCE, stream=stream)
+    assert sorted(a.status_code for a in answers) == [200] * 2 + [429] * (AT_ONCE - 2)
+    eventually(lambda: used(user) == BUDGET, "both are counted")
+    is_openai_error(user.chat("say hello"), 429, "budget_spent")
+
+
+def test_cheap_answers_first_do_not_let_sixty_dear_ones_through(
+    server: Server, user: Person, gates: Gates, name: str
+) -> None:
+    give(server, user, BUDGET)
+    assert user.chat("say hello").is_success
+    eventually(lambda: used(user) == TOLD, "it is counted")
+    answers = at_once(user, gates, name, 60)
+    assert sum(a.is_success for a in answers) < AT_ONCE
+
+
+def test_turns_and_requests_share_a_budget(server: Server, user: Person, gates: Gates, name: str) -> None:
+    give(server, user, BUDGET)
+    first, second = user.conversation(), user.conversation()
+    user.ask(first, f"costly {name} {COST}")
+    gates.await_reached(name)
+    is_openai_error(user.chat("say hello"), 429, "budget_held")
+    answer = user.http.post(f"/api/conversations/{second}/turns", json={"content": "say hello"})
+    assert (answer.status_code, answer.json()["code"]) == (429, "budget_held")
+    gates.open(name)
+    eventually(lambda: used(user) == COST, "the turn is counted")
+    assert user.chat("say hello").is_success
+
+
+def test_whoever_has_an_answer_may_ask_for_the_next_at_once(server: Server, user: Person) -> None:
+    give(server, user, BUDGET)
+    for number in range(100):
+        answer = user.chat("say hello", stream=bool(number % 2))
+        assert answer.is_success, answer.text
+        assert used(user) == TOLD * (number + 1)
+
+
+def test_without_a_budget_nothing_is_held_back(user: Person, gates: Gates, name: str) -> None:
+    with ThreadPoolExecutor(4) as threads:
+        asked = [threads.submit(user.chat, f"costly {name} {COST}") for _ in range(4)]
+        gates.await_reached(name)
+        gates.open(name)
+        assert all(one.result().is_success for one in asked)
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+def test_a_chat_is_counted_however_it_is_spelled(server: Server, user: Person, stream: bool) -> None:
+    give(server, user, 10**6)
+    for number, (path, method) in enumerate(itertools.product(SPELLINGS, ("POST", "PUT", "PATCH")), start=1):
+        answer = send(user, path, chat_body("say hello", "scripted", stream=stream), method)
+        assert answer.is_success, answer.text
+        assert "usage" not in answer.text or not stream  # Which the client did not ask for.
+        eventually(lambda: used(user) == TOLD * number, f"{method} {path} is counted")  # noqa: B023 - called at once
+    give(server, user, 5)
+    for path in SPELLINGS:
+        is_openai_error(send(user, path, chat_body("say hello", "scripted"), "PUT"), 429, "budget_spent")
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+def test_the_responses_api_is_counted_also_when_the_usage_comes_before_a_long_text(
+    server: Server, user: Person, stream: bool
+) -> None:
+    give(server, user, 10**6)
+    paths = ("/v1/responses", "/v1/responses/", "/v1//responses", "/v1/Responses")
+    for number, path in enumerate(paths, start=1):
+        answer = send(user, path, {"model": "scripted", "input": "hello", "stream": stream})
+        assert answer.is_success
+        assert len(answer.content) > 200_000
+        eventually(lambda: used(user) == TOLD * number, f"{path} is counted")  # noqa: B023 - called at once
+
+
+def test_who_hangs_up_before_the_tokens_are_told_pays_what_answers_take(
+    server: Server, user: Person, gates: Gates, name: str
+) -> None:
+    give(server, user, BUDGET)
+    assert user.chat("say hello").is_success
+    with user.http.stream("POST", CHAT, json=chat_body(f"gates {name} 2", "scripted", stream=True)) as answer:
+        assert next(answer.iter_bytes())
+    eventually(lambda: totals(user)["estimated"] == TOLD, "it is estimated")
+    assert used(user) == 2 * TOLD
+    assert (totals(user)["unknown"], totals(user)["requests"]) == (1, 2)
+    conversation = user.conversation()
+    turn = user.ask(conversation, f"gates {name}-turn 2")
+    gates.await_reached(f"{name}-turn")
+    assert user.http.post(f"/api/conversations/{conversation}/turns/{turn}/cancel").is_success
+    eventually(lambda: used(user) == 3 * TOLD, "the turn is estimated")
+
+
+def test_who_never_waits_for_the_tokens_has_sixteen_answers(
+    server: Server, user: Person, gates: Gates, name: str
+) -> None:
+    give(server, user, 160)
+    for number in range(AT_ONCE):
+        body = chat_body(f"gates {name}-{number} 1", "scripted", stream=True)
+        with user.http.stream("POST", CHAT, json=body) as answer:
+            assert answer.is_success
+            assert next(answer.iter_bytes())
+        eventually(lambda: used(user) == 10 * (number + 1), "it is estimated")  # noqa: B023 - called at once
+    is_openai_error(user.chat("say hello"), 429, "budget_spent")
+
+
+def test_an_agent_that_fails_or_never_tells_costs_nothing(server: Server, user: Person) -> None:
+    give(server, user, BUDGET)
+    assert user.chat("status 500").status_code == 500
+    assert send(user, "/v1/embeddings", {"model": "scripted", "input": "x"}).is_success
+    assert user.chat("say hello", stream=True).is_success
+    eventually(lambda: used(user) == TOLD, "the last one alone is counted")
+    assert totals(user)["estimated"] == 0

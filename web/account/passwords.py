@@ -1,0 +1,16 @@
+"""Changing a password, one's own or somebody's, and what becomes of the API tokens that are older."""
+
+from web.auth.guard import Caller
+from web.context import services, throttle
+
+
+async def change_own_password(who: Caller, current: str, new: str) -> None:
+    """Change the caller's password, and end all their other sign-ins.
+
+    Raises Forbidden for a wrong current one, TooMany for too many of these, Invalid for a bad new one.
+    """
+    # A sign-in is a device that is known: what strangers guess keeps nobody from changing the password.
+    place, email = f"sign-in:{who.session.id}", who.user.email
+    throttle().check_account(place, email, is_known=True)
+    await services().accounts.change_password(who.user, current, new, who.session, who.origin)
+    throttle().succeeded(place, email, is_known=True)
