@@ -22,6 +22,7 @@ from agentstack.checkpoints import signer
 from agentstack.declaration import backends_path, load_backends
 from agentstack.descriptors import client_connections
 from agentstack.engines import callback_urls, make_engines
+from agentstack.limits import limits_of
 from agentstack.settings import Settings, kept_secret
 from agentstack.vaults import open_own_vault
 from agentstack.web_settings import web_settings
@@ -39,6 +40,7 @@ from projections.rebuilding import Rebuilder
 from projections.search import Search
 from projections.views import Views, open_views
 from supervisors.admission import Admission
+from supervisors.allowance import Allowance
 from supervisors.broadcasts import Broadcasts
 from supervisors.commands.accounts import Accounts
 from supervisors.commands.agents import AgentCommands
@@ -51,6 +53,7 @@ from supervisors.disk import Disk
 from supervisors.engines.docker.engine import DockerEngine
 from supervisors.engines.docker.prepull import Prepull
 from supervisors.homes.home import Homes
+from supervisors.homes.sizes import HomeSizes
 from supervisors.quota import Quota
 from supervisors.runners.gate import StartGate
 from supervisors.runners.house import House
@@ -97,6 +100,7 @@ class Stack:
     guard: Guard
     openai: OpenAISurface
     prepull: Prepull
+    sizes: HomeSizes
 
     def front(self) -> Front:
         """Return the ASGI application."""
@@ -140,6 +144,8 @@ async def open_stack(settings: Settings, *, read_only: bool = False) -> AsyncIte
         trio.open_nursery() as nursery,
     ):
         log.listen(partial(_wake_watchers, signals))
+        sizes = HomeSizes(folder / "users", views)
+        allowance = Allowance(views, sizes, limits_of(settings))
         house = House(
             log=log,
             views=views,
@@ -155,6 +161,7 @@ async def open_stack(settings: Settings, *, read_only: bool = False) -> AsyncIte
             homes=Homes(backends_path(settings).absolute().parent),
             gate=StartGate(settings.max_parallel_starts),
             room=Room(most=settings.max_runners, most_per_user=settings.max_runners_per_user),
+            allowance=allowance,
             client=client,
             signals=signals,
             startup_timeout=settings.backend_startup_timeout,
@@ -162,14 +169,16 @@ async def open_stack(settings: Settings, *, read_only: bool = False) -> AsyncIte
             least_idle=settings.min_idle_seconds,
             most_idle=settings.max_idle_seconds,
         )
-        conversations = ConversationCommands(log, views)
+        conversations = ConversationCommands(log, views, allowance)
         search = Search(views, conversations.state)
         log.listen(search.follow)
         nursery.start_soon(search.keep_small)
         prepull = Prepull(engines.docker.images)
         pool = RunnerPool(house, nursery)
         usage = UsageMeter(log, views)
-        admission = Admission(usage, per_minute=settings.requests_per_minute, at_once=settings.answers_at_once)
+        admission = Admission(
+            usage, allowance, per_minute=settings.requests_per_minute, at_once=settings.answers_at_once
+        )
         transit = Transit(settings.transit_mib << 20, settings.transit_mib_per_user << 20)
         quota = Quota(mib_per_minute=settings.text_mib_per_minute, posts_per_minute=settings.agent_posts_per_minute)
         turns = Turns(pool, conversations, nursery, admission=admission, transit=transit, quota=quota, usage=usage)
@@ -193,6 +202,7 @@ async def open_stack(settings: Settings, *, read_only: bool = False) -> AsyncIte
             backends=backends,
             pool=pool,
             turns=turns,
+            allowance=allowance,
             admission=admission,
             transit=transit,
             quota=quota,
@@ -216,7 +226,7 @@ async def open_stack(settings: Settings, *, read_only: bool = False) -> AsyncIte
         guard = Guard(shown, views, usage, deletion.leaving)
         if read_only:
             pool.refuse(str(ReadOnlyError()).capitalize() + ".", code="read_only")
-        stack = Stack(settings, services, vault, guard, OpenAISurface(services, guard), prepull)
+        stack = Stack(settings, services, vault, guard, OpenAISurface(services, guard), prepull, sizes)
         collector = StackCollector(services, stack.openai.statistics)
         REGISTRY.register(collector)
         if views.unreadable.is_postponed and not read_only:
@@ -346,6 +356,7 @@ async def _serve_stack(stack: Stack, signals: AsyncIterator[int], *, read_only: 
 
 def _start_housekeeping(stack: Stack, nursery: trio.Nursery) -> None:
     nursery.start_soon(stack.services.usage.run)
+    nursery.start_soon(stack.sizes.run, stack.services.pool.stop_over_allowance)
     nursery.start_soon(keep_backups, stack.settings)
     if stack.settings.backend_prepull_at_startup:
         for backend in stack.services.backends:

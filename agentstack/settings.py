@@ -128,6 +128,15 @@ class Settings(BaseSettings):
     text_mib_per_minute: Seconds = Field(
         16, description="How much text a user, agents included, may have kept in a minute, in MiB; 0: any amount."
     )
+    log_mib_per_day: Seconds = Field(
+        256, description="How much of the log a user, agents included, may fill in a day, in MiB; 0: any amount."
+    )
+    conversations_per_user: Seconds = Field(
+        10_000, description="How many conversations a user may have; 0: any number."
+    )
+    files_mib_per_user: Seconds = Field(
+        10_240, description="How much all agents of a user may have on disk, in MiB; 0: any amount."
+    )
     max_runners: Seconds = Field(
         0, description="How many runners there may be altogether; the others queue. 0: any number."
     )

@@ -82,6 +82,12 @@ class TooMany(DomainError):
     code = "too_many"
 
 
+class Full(DomainError):
+    """Somebody has as much of something as they may keep: to wait is of no use."""
+
+    code = "full"
+
+
 class Unavailable(DomainError):
     """It cannot be done now: disabled, shutting down, or the engine is away."""
 

@@ -76,6 +76,10 @@ class Conversations(Projection):
         """Return a user's conversations, newest activity first."""
         return sorted(self._by_user.all(user_id), key=lambda c: c.updated_at, reverse=True)
 
+    def count_of(self, user_id: str) -> int:
+        """Return how many conversations a user has."""
+        return self._by_user.count(user_id)
+
     def of_agent(self, agent_id: str) -> list[Summary]:
         """Return an agent's conversations."""
         return self._by_agent.all(agent_id)

@@ -122,6 +122,10 @@ class Index(Generic[R]):
         """Return the rows under `key`."""
         return list(self._groups.get(key, {}).values())
 
+    def count(self, key: Hashable) -> int:
+        """Return how many rows there are under `key`."""
+        return len(self._groups.get(key, ()))
+
     def one(self, key: Hashable) -> R | None:
         """Return the first row under `key`, or None."""
         return next(iter(self._groups.get(key, {}).values()), None)

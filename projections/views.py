@@ -19,6 +19,7 @@ from eventlog.reader import Reader
 from eventlog.vault import Vault
 from projections.agents import Agents
 from projections.conversations import Conversations
+from projections.footprints import Footprints
 from projections.invites import Invites
 from projections.keys import Keys
 from projections.projection import Projection
@@ -49,6 +50,7 @@ class Views:
         self.runners = Runners()
         self.conversations = Conversations()
         self.usage = Usage()
+        self.footprints = Footprints()
         self.unreadable = UnreadableEvents()
         self.saved_position = 0
         """Everything up to here is in `views.db`."""
@@ -62,7 +64,7 @@ class Views:
         """Every projection."""
         return (
             *(self.users, self.sessions, self.tokens, self.invites, self.keys),
-            *(self.agents, self.runners, self.conversations, self.usage, self.unreadable),
+            *(self.agents, self.runners, self.conversations, self.usage, self.footprints, self.unreadable),
         )
 
     @property

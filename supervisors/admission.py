@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from domain.errors import TooMany
 from domain.limits.bucket import Buckets, Rate
 from projections.users import User
+from supervisors.allowance import Allowance
 from supervisors.budgets import Budgets
 from supervisors.usage import UsageMeter
 
@@ -29,7 +30,8 @@ class Admitted:
 class Admission:
     """The limits of every user. 0 as a limit means none."""
 
-    def __init__(self, usage: UsageMeter, *, per_minute: int, at_once: int) -> None:
+    def __init__(self, usage: UsageMeter, allowance: Allowance, *, per_minute: int, at_once: int) -> None:
+        self._allowance = allowance
         self._budgets = Budgets(usage)
         self._at_once = at_once
         self._running: Counter[str] = Counter()
@@ -42,8 +44,11 @@ class Admission:
     def admit(self, user: User) -> Admitted:
         """Let one more answer be written, until it is released.
 
-        Raises TooMany, with `retry_after` in seconds when that is known, when it is one too many.
+        Raises TooMany, with `retry_after` in seconds when that is known, when it is one too many; Full when the
+        user takes too much of the server already.
         """
+        self._allowance.check_log(user.id)
+        self._allowance.check_files(user.id)
         admitted = Admitted(user.id, self._budgets.needed(user))
         if self._at_once and self._running[user.id] >= self._at_once:
             raise TooMany(

@@ -1,10 +1,12 @@
 """What lies in the data folder. Blocking."""
 
-import os
 import shutil
+import stat
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
+
+from eventlog.tree import below
 
 _KINDS = {
     "events.db": "log",
@@ -47,15 +49,14 @@ class Disk:
         """Look at every file; what an agent removes meanwhile is passed over."""
         sizes: defaultdict[str, int] = defaultdict(int)
         files: defaultdict[str, int] = defaultdict(int)
-        for root, _, names in os.walk(self._folder):
-            for name in names:
-                path = Path(root, name)
-                try:
-                    size = path.lstat().st_size
-                except OSError:
-                    continue
+        for path in below(self._folder):
+            try:
+                status = path.lstat()
+            except OSError:
+                continue
+            if not stat.S_ISDIR(status.st_mode):
                 kind = _KINDS.get(path.relative_to(self._folder).parts[0], "other")
-                sizes[kind] += size
+                sizes[kind] += status.st_size
                 files[kind] += 1
         kinds = [Kind(kind, size, files[kind]) for kind, size in sizes.items()]
         kinds.sort(key=lambda k: k.bytes, reverse=True)

@@ -43,6 +43,8 @@ from web.search.routes import blueprint as search
 from web.seats import Desks, StreamSeats
 from web.services import Services
 
+_WAYS_OUT = frozenset({"account.change_password", "conversations.cancel", "keys.test_values"})
+"""Changes for which there is always room in the log, as there is for whatever is deleted: they end something."""
 _LONG_ANSWERS_AT_ONCE = 4
 """For each user."""
 
@@ -122,7 +124,9 @@ def make_app(services: Services, guard: Guard, metrics: CollectorRegistry = REGI
         if request.path.startswith("/api/admin/"):
             admin_origin()
         elif request.path.startswith("/api/") and request.blueprint != callback.name:
-            caller()  # An agent shows its runner's key to the handler.
+            who = caller()  # An agent shows its runner's key to the handler.
+            if request.method not in SAFE_METHODS | {"DELETE"} and request.endpoint not in _WAYS_OUT:
+                services.allowance.check_log(who.user.id)
         elif request.path.startswith("/auth/") and request.method not in SAFE_METHODS:
             anonymous_origin()
             if request.endpoint != "auth.logout":

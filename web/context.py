@@ -67,11 +67,13 @@ def caller() -> Caller:
 def caller_of_change() -> Caller:
     """Return who is calling for what a GET changes.
 
-    Raises Forbidden unless a script of our own page, or a program, asks for it.
+    Raises Forbidden unless a script of our own page, or a program, asks for it; TooMany when there is no more room
+    in the log for the caller today.
     """
     who = caller()
     if not bearer(headers()):
         refuse_all_but_our_scripts(_asking())
+    services().allowance.check_log(who.user.id)
     return who
 
 

@@ -17,6 +17,7 @@ from domain.errors import (
     DomainError,
     EngineFailed,
     Forbidden,
+    Full,
     Invalid,
     Misdirected,
     NotFound,
@@ -51,6 +52,7 @@ STATUS: Mapping[type[DomainError], int] = {
     EngineFailed: 502,
     Unavailable: 503,
     StartTimedOut: 504,
+    Full: 507,
 }
 LOG_REFUSED = "The event log could not be written, so nothing was changed. Is the disk full? Try again."
 _NO_OBJECT = "The body must be a JSON object, sent with `Content-Type: application/json`."

@@ -13,6 +13,7 @@ from projections.rebuilding import Rebuilder
 from projections.search import Search
 from projections.views import Views
 from supervisors.admission import Admission
+from supervisors.allowance import Allowance
 from supervisors.broadcasts import Broadcasts
 from supervisors.commands.accounts import Accounts
 from supervisors.commands.agents import AgentCommands
@@ -88,6 +89,7 @@ class Services:
     backends: Backends
     pool: RunnerPool
     turns: Turns
+    allowance: Allowance
     admission: Admission
     transit: Transit
     quota: Quota

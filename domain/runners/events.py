@@ -4,7 +4,7 @@ from typing import ClassVar, Literal
 
 from domain.event import Event
 
-StopReason = Literal["idle", "requested", "keys_changed", "agent_deleted", "shutdown", "orphaned"]
+StopReason = Literal["idle", "requested", "keys_changed", "agent_deleted", "files_full", "shutdown", "orphaned"]
 
 
 class RunnerRequested(Event):

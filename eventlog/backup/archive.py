@@ -4,6 +4,7 @@ It is written beside its place and takes it when it is whole and on disk: a back
 before as it was. What such a one has left is removed by the next; of two at once, each has a file of its own.
 """
 
+import errno
 import fcntl
 import hashlib
 import io
@@ -22,11 +23,14 @@ from typing import Any, BinaryIO, cast
 from eventlog.backup.cipher import MAGIC, DecryptingFile, EncryptingFile, PassphraseError
 from eventlog.backup.snapshot import copy_log_and_vault
 from eventlog.errors import EventLogError
+from eventlog.tree import below
 
 MANIFEST = "manifest.json"
 _FORMAT = 1
 _BLOCK = 1 << 20
 _MODE = 0o777
+_OUT_OF_REACH = frozenset({errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP})
+"""Why what an agent has written cannot be read: it is left out, and is no reason to have no backup."""
 _PARTIAL, _SCRATCH = ".agent-stack-backup-", ".backup-"
 
 
@@ -108,12 +112,12 @@ def _write(file: BinaryIO, copies: tuple[Path, Path], contents: Contents, about:
         for path in copies:
             _add(tar, path, path.name, digests)
         for name, folder in (*contents.folders.items(), *contents.foreign.items()):
-            for path in (folder, *_below(folder)):
+            for path in (folder, *below(folder)):
                 member = str(Path(name) / path.relative_to(folder))
                 try:
                     _add(tar, path, member, digests)
-                except PermissionError:
-                    if name not in contents.foreign:
+                except OSError as error:
+                    if name not in contents.foreign or error.errno not in _OUT_OF_REACH:
                         raise
                     left_out.append(member)
         listed = {name: list(_listing(folder)) for name, folder in contents.listed.items()}
@@ -138,7 +142,7 @@ def _add(tar: tarfile.TarFile, path: Path, name: str, digests: dict[str, str]) -
         info.type, info.linkname = tarfile.REGTYPE, ""  # Of two names of one file, each is a file.
     if not info.isreg():
         if info.isdir() and not os.access(path, os.R_OK | os.X_OK):
-            raise PermissionError(path)
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
         if info.isdir() or info.issym():
             tar.addfile(info)
             digests[name] = _digest_of(info)
@@ -226,15 +230,8 @@ def _extract(tar: tarfile.TarFile, info: tarfile.TarInfo, to: Path) -> str:
     return digest.hexdigest()
 
 
-def _below(folder: Path) -> Iterator[Path]:
-    """Yield what is in a folder, each folder before its contents; links are not followed."""
-    for root, folders, files in os.walk(folder):
-        folders.sort()
-        yield from (Path(root, name) for name in sorted((*folders, *files)))
-
-
 def _listing(folder: Path) -> Iterator[dict[str, Any]]:
-    for path in _below(folder):
+    for path in below(folder):
         try:
             status = path.lstat()
         except OSError:  # It was removed meanwhile, or may not be looked at.

@@ -13,6 +13,7 @@ from eventlog.repository import Repository
 from projections.agents import Agent
 from projections.conversations import Summary
 from projections.views import Views
+from supervisors.allowance import Allowance
 
 _PER_MESSAGE = 400
 """Bytes of memory of a message or a turn, its text aside."""
@@ -21,8 +22,9 @@ _PER_MESSAGE = 400
 class ConversationCommands:
     """Commands on conversations. `repository` holds their states, messages included."""
 
-    def __init__(self, log: EventLog, views: Views) -> None:
+    def __init__(self, log: EventLog, views: Views, allowance: Allowance) -> None:
         self._views = views
+        self._allowance = allowance
         self.repository: Repository[Conversation] = Repository(
             log, "conversation", Conversation(), rules.evolve, folding=rules.Draft, weigh=_weight
         )
@@ -37,7 +39,7 @@ class ConversationCommands:
         return (await self.repository.load(conversation_id)).state
 
     async def start(self, agent: Agent, model: str, title: str, origin: Origin) -> Summary:
-        """Open a conversation with an agent."""
+        """Open a conversation with an agent. Raises Full when its user has as many as may be."""
         event = ConversationStarted(
             conversation_id=new_id(time.time()),
             user_id=agent.user_id,
@@ -46,7 +48,8 @@ class ConversationCommands:
             model=model,
             title=title.strip()[:MAX_TITLE],
         )
-        await self.repository.execute(event.conversation_id, lambda _: [event], origin, owner=agent.user_id)
+        with self._allowance.one_more_conversation(agent.user_id):
+            await self.repository.execute(event.conversation_id, lambda _: [event], origin, owner=agent.user_id)
         return self._views.conversations.owned(event.conversation_id, agent.user_id)
 
     async def rename(self, conversation_id: str, user_id: str, title: str, origin: Origin) -> Summary:

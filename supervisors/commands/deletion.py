@@ -3,7 +3,6 @@
 The key goes last: as long as it is there, a deletion that was cut short is found at the next start and finished.
 """
 
-import shutil
 from functools import partial
 from pathlib import Path
 
@@ -27,6 +26,7 @@ from projections.views import Views
 from supervisors.broadcasts import Broadcasts
 from supervisors.commands.accounts import Accounts
 from supervisors.commands.stream_end import StreamEnds
+from supervisors.homes.removal import remove
 from supervisors.runners.pool import RunnerPool
 from supervisors.turns.turns import Turns
 from supervisors.usage import UsageMeter
@@ -189,7 +189,7 @@ class Deletion:
         slugs = {slug, *(stream.partition(":")[2] for stream in claimed)} - {""}
         left = ""
         for name in sorted(slugs):
-            if problem := await trio.to_thread.run_sync(_removed, self._users / name):
+            if problem := await remove(self._users / name):
                 slug, left = name, problem
         await trio.to_thread.run_sync(partial(self._vault.destroy, user_id))
         self._log.forget()
@@ -199,14 +199,3 @@ class Deletion:
                 f"Remove the folder {self._users / slug} by hand.",
                 code="homes_not_removed",
             )
-
-
-def _removed(folder: Path) -> str:
-    """Remove a folder, without following links; return what was in the way, "" when nothing was."""
-    try:
-        shutil.rmtree(folder)
-    except FileNotFoundError:
-        return ""
-    except OSError as error:
-        return error.strerror or str(error)
-    return ""

@@ -7,11 +7,15 @@ import httpx
 
 from domain.backends.definition import Backend
 from domain.backends.registry import Backends
+from domain.errors import Unavailable
 from domain.runners.idle import clamp_idle
 from eventlog.log import EventLog
+from projections.agents import Agent
 from projections.views import Views
+from supervisors.allowance import Allowance
 from supervisors.engines.protocol import Engine
 from supervisors.homes.home import Homes
+from supervisors.homes.removal import remove
 from supervisors.runners.gate import StartGate
 from supervisors.runners.identity import RunnerMaker
 from supervisors.runners.room import Room
@@ -30,6 +34,7 @@ class House:
     homes: Homes
     gate: StartGate
     room: Room
+    allowance: Allowance
     client: httpx.AsyncClient
     signals: Signals
     startup_timeout: float
@@ -38,6 +43,19 @@ class House:
     most_idle: int
     boot_seconds: dict[str, float] = field(default_factory=dict)
     """What the last boot of each backend took: the measure for the next progress bar."""
+
+    async def remove_home(self, agent: Agent) -> None:
+        """Remove the files of an agent that is deleted and whose runner is gone. Raises Unavailable."""
+        user = self.views.users.get(agent.user_id)
+        home = self.maker.home(self.backends.get(agent.backend), user, agent)
+        problem = await remove(home)
+        self.allowance.measure_again(user.id)
+        if problem:
+            raise Unavailable(
+                f"The agent is deleted, but its files could not be removed ({problem}). Ask the admin to remove "
+                f"the folder {home.name} of {user.slug}.",
+                code="home_not_removed",
+            )
 
     def idle_seconds(self, user_id: str, backend: Backend) -> int:
         """Return how long a user's runner of a backend may idle; 0 means for ever."""

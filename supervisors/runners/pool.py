@@ -89,6 +89,15 @@ class RunnerPool:
             if spec.values != self.house.maker.effective(spec.backend, spec.user_id):
                 supervisor.renew(at_once=at_once)
 
+    def stop_over_allowance(self, user_id: str) -> None:
+        """Stop the runners of a user whose agents have too many files; those in use when there are far too many."""
+        allowance = self.house.allowance
+        if allowance.is_over(user_id):
+            far, origin = allowance.is_over(user_id, far=True), Origin("system", "files_full")
+            for supervisor in self._supervisors.values():
+                if supervisor.agent.user_id == user_id and (far or not supervisor.idle.leases):
+                    self._nursery.start_soon(supervisor.stop, "files_full", origin)
+
     def refuse(self, message: str, *, code: str) -> None:
         """Start nothing from here on, and say why."""
         self._refusal = Unavailable(message, code=code)

@@ -53,6 +53,7 @@ async def bring_up(
     """
     backend = house.backends.get(agent.backend)
     engine = house.engines[backend.engine]
+    house.allowance.check_files(agent.user_id)
     await engine.check()  # Before anything is noted: while it is away, an earlier runner may still be up there.
     user = house.views.users.get(agent.user_id)
     spec = run.spec = house.maker.spec(backend, user, agent, run.runner_id)

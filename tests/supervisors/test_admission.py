@@ -9,6 +9,8 @@ import pytest
 from domain.errors import TooMany
 from projections.users import User
 from supervisors.admission import Admission
+from supervisors.allowance import Allowance, Limits
+from supervisors.homes.sizes import HomeSizes
 from supervisors.usage import UsageMeter
 from tests.supervisors.accounts_setup import AccountsSetup, open_accounts
 from tests.supervisors.whole import ORIGIN, PASSWORD
@@ -53,7 +55,9 @@ async def bob(setup: AccountsSetup) -> User:
 
 
 def _admission(setup: AccountsSetup, *, per_minute: int = 0, at_once: int = 0) -> Admission:
-    return Admission(UsageMeter(setup.log, setup.views), per_minute=per_minute, at_once=at_once)
+    allowance = Allowance(setup.views, HomeSizes(Path("nowhere"), setup.views), Limits(None, None, None))
+    usage = UsageMeter(setup.log, setup.views)
+    return Admission(usage, allowance, per_minute=per_minute, at_once=at_once)
 
 
 def _refusal(admission: Admission, user: User) -> TooMany:

@@ -50,14 +50,36 @@ class Budget(Answer):
     resets_at: int
 
 
+class Room(Answer):
+    """What a user takes of the server: bytes in the log, today (UTC) and in all, conversations, bytes of files.
+
+    `files` is null until the homes of the user's agents have been measured.
+    """
+
+    log_today: int
+    log: int
+    conversations: int
+    files: int | None
+
+
+class Most(Answer):
+    """What each user may take, null for any amount."""
+
+    log_per_day: int | None
+    conversations: int | None
+    files: int | None
+
+
 class OwnUsage(Answer):
-    """The caller's usage between two moments, whole days."""
+    """The caller's usage between two moments, whole days, and what the caller takes now."""
 
     since: int
     until: int
     rows: list[UsageInfo]
     totals: Totals
     budget: Budget
+    room: Room
+    most: Most
 
 
 @blueprint.get("")
@@ -73,8 +95,26 @@ async def own() -> Response:
         resets_at=int(next_month(time.time())),
     )
     shown = [UsageInfo.model_validate(told(row)) for row in rows]
-    answer = OwnUsage(since=first * DAY, until=(last + 1) * DAY, rows=shown, totals=totals(rows), budget=budget)
+    answer = OwnUsage(
+        since=first * DAY,
+        until=(last + 1) * DAY,
+        rows=shown,
+        totals=totals(rows),
+        budget=budget,
+        room=room_of(user.id),
+        most=most(),
+    )
     return jsonify(answer.model_dump())
+
+
+def room_of(user_id: str) -> Room:
+    """Return what a user takes of the server."""
+    return Room.model_validate(services().allowance.taken(user_id))
+
+
+def most() -> Most:
+    """Return what each user may take."""
+    return Most.model_validate(services().allowance.limits)
 
 
 def span() -> tuple[int, int]:

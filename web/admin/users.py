@@ -7,6 +7,7 @@ from quart_schema import document_response, tag_blueprint, validate_request
 from domain.errors import Forbidden, Invalid
 from projections.users import User
 from web.account.passwords import change_own_password
+from web.account.usage import Most, Room, most, room_of
 from web.auth.guard import Caller
 from web.auth.routes import Account, Credentials
 from web.context import admin_origin, person, services
@@ -19,19 +20,21 @@ tag_blueprint(blueprint, ["admin"])
 class AdminAccount(Account):
     """A user, when the account was made, and this month's tokens: the budget (null for none) and those used.
 
-    `api_tokens` tells how many there are.
+    `api_tokens` tells how many there are, `room` what the user takes of the server.
     """
 
     created_at: Seconds
     monthly_tokens: int | None
     used_tokens: int
     api_tokens: int
+    room: Room
 
 
 class AccountList(Answer):
-    """All users, newest first."""
+    """All users, newest first, and what each of them may take of the server."""
 
     users: list[AdminAccount]
+    most: Most
 
 
 class OneAccount(Answer):
@@ -71,7 +74,7 @@ async def users() -> Response:
     """List all users."""
     admin_origin()
     found = [_shown(u) for u in reversed(services().views.users.all())]
-    return jsonify(AccountList(users=found).model_dump())
+    return jsonify(AccountList(users=found, most=most()).model_dump())
 
 
 @blueprint.post("/users")
@@ -147,4 +150,5 @@ def _shown(user: User) -> AdminAccount:
         monthly_tokens=user.monthly_tokens,
         used_tokens=services().usage.tokens_this_month(user.id),
         api_tokens=len(services().views.tokens.of_user(user.id)),
+        room=room_of(user.id),
     )

@@ -1,7 +1,7 @@
 """/api/agents: several instances of one backend."""
 
 from pydantic import Field
-from quart import Blueprint, Response, jsonify
+from quart import Blueprint, Response, jsonify, request
 from quart_schema import document_response, tag_blueprint, validate_request
 
 from domain.runners.machine import State
@@ -102,13 +102,15 @@ async def change(agent_id: str, data: AgentPatch) -> Response:
 
 @blueprint.delete("/<agent_id>")
 async def delete(agent_id: str) -> tuple[str, int]:
-    """Delete an agent, its runner and its conversations."""
+    """Delete an agent, its runner and its conversations; with `files=true` also the files of its home."""
     who = caller()
     agent = services().views.agents.owned(agent_id, who.user.id)
     for conversation in services().views.conversations.of_agent(agent.id):
         await delete_conversation(services(), conversation.id, who)
     await services().agents.delete(agent, who.origin)  # From here on nobody can start it again.
     await services().pool.dismiss(agent.id, who.origin)
+    if request.args.get("files", "").lower() in {"1", "true", "yes"}:
+        await services().pool.house.remove_home(agent)
     return "", 204
 
 

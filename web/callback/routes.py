@@ -62,6 +62,7 @@ async def agent_event(agent_id: str, data: AgentEvent) -> Response:
     origin = _identified(agent_id)
     services().quota.take_post(agent_id)
     summary = _conversation(agent_id, data.conversation_id)
+    services().allowance.check_log(summary.user_id)
     if data.kind == MESSAGE and data.persist:
         size = len(orjson.dumps(data.payload)) if data.payload else 0
         services().quota.take_text(summary.user_id, data.content, size)

@@ -4,7 +4,7 @@ from typing import Any
 
 import orjson
 
-from domain.errors import DomainError, TooMany
+from domain.errors import DomainError, Full, TooMany
 from web.openai.headers import HeaderList
 from web.problems import status_of
 
@@ -45,7 +45,7 @@ def _limits(error: DomainError) -> HeaderList:
     headers: list[tuple[str, object]] = []
     if after:
         headers.append(("retry-after", after))
-    if isinstance(error, TooMany) and (not after or after > LONGEST_RETRY_SECONDS):
+    if isinstance(error, TooMany | Full) and (not after or after > LONGEST_RETRY_SECONDS):
         headers.append(("x-should-retry", "false"))
     if limit:
         headers += [
