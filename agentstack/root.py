@@ -224,6 +224,7 @@ async def open_stack(settings: Settings, *, read_only: bool = False) -> AsyncIte
             prepull=prepull.status,
         )
         guard = Guard(shown, views, usage, deletion.leaving)
+        log.listen(guard.look_again)
         if read_only:
             pool.refuse(str(ReadOnlyError()).capitalize() + ".", code="read_only")
         stack = Stack(settings, services, vault, guard, OpenAISurface(services, guard), prepull, sizes)

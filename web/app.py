@@ -29,6 +29,7 @@ from web.auth.routes import blueprint as auth
 from web.auth.throttle import SignInThrottle
 from web.bodies import BoundedJSON, look_through_large_body
 from web.callback.routes import blueprint as callback
+from web.callback.routes import identified
 from web.context import addressed, admin_origin, anonymous_origin, caller, count_attempt
 from web.conversations.export import blueprint as export
 from web.conversations.routes import blueprint as conversations
@@ -51,6 +52,14 @@ _LONG_ANSWERS_AT_ONCE = 4
 
 class ContractProvider(OpenAPIProvider):
     """The OpenAPI document, with our error shape on every operation."""
+
+    _made: dict[str, Any] | None = None
+
+    def schema(self) -> dict[str, Any]:
+        """Return the document, which is made once: it takes a while, and anybody may ask for it."""
+        if self._made is None:
+            self._made = super().schema()
+        return self._made
 
     def generate_rules(self) -> Any:
         """Leave the page and its files out."""
@@ -123,8 +132,10 @@ def make_app(services: Services, guard: Guard, metrics: CollectorRegistry = REGI
             return  # There is nothing to protect.
         if request.path.startswith("/api/admin/"):
             admin_origin()
-        elif request.path.startswith("/api/") and request.blueprint != callback.name:
-            who = caller()  # An agent shows its runner's key to the handler.
+        elif request.blueprint == callback.name:
+            identified((request.view_args or {})["agent_id"])
+        elif request.path.startswith("/api/"):
+            who = caller()
             if request.method not in SAFE_METHODS | {"DELETE"} and request.endpoint not in _WAYS_OUT:
                 services.allowance.check_log(who.user.id)
         elif request.path.startswith("/auth/") and request.method not in SAFE_METHODS:

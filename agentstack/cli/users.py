@@ -64,7 +64,8 @@ def create(email: str, name: str | None, admin: bool, password: str, json_: bool
 @users.command()
 @click.argument("email")
 @click.option("--password", prompt="New password", hide_input=True, confirmation_prompt=True, help="Asked for.")
-def password(email: str, password: str) -> None:
+@click.option("--revoke-tokens", is_flag=True, help="End all its API tokens, too.")
+def password(email: str, password: str, revoke_tokens: bool) -> None:
     """Set the password of an account, the admin's too. It ends all its sign-ins."""
     settings = load_settings()
     user = _user(settings, email)
@@ -73,9 +74,12 @@ def password(email: str, password: str) -> None:
         async with open_stack(settings) as stack:
             found = stack.services.views.users.get(user["id"])
             await stack.services.accounts.set_password(found, password, _origin())
+            if revoke_tokens:
+                await stack.services.tokens.revoke_all(found.id, _origin())
             return {}
 
-    _run(settings, "PATCH", f"/{user['id']}", offline, {"password": password})
+    changes = {"password": password, "revoke_tokens": revoke_tokens}
+    _run(settings, "PATCH", f"/{user['id']}", offline, changes)
     console.print(f"{user['email']} has a new password.")
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import secrets
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -35,7 +36,8 @@ from supervisors.commands.hashing import Hashing
 from supervisors.commands.invites import bad_invite, hash_of
 from supervisors.commands.stream_end import StreamEnds
 
-_ATTEMPTS = 1000
+_NUMBERED, _ATTEMPTS = 20, 40
+_MOST_SESSIONS = 100
 
 
 class Accounts:
@@ -153,10 +155,7 @@ class Accounts:
         With `in_place_of`, the hash of the password now, it raises Conflict when there is another by then.
         """
         self.check(user, name=None, password=new)
-        await self._keep_password(user, new, origin, in_place_of=in_place_of)
-        for session in self._views.sessions.of_user(user.id):
-            if session.id != keep:
-                await self.revoke_session(session, origin, reason="password_changed")
+        await self._keep_password(user, new, origin, in_place_of=in_place_of, keep=keep)
 
     async def rename(self, user: User, name: str, origin: Origin) -> User:
         """Change the name that is shown. Raises Invalid."""
@@ -183,12 +182,28 @@ class Accounts:
         )
         await self._ends.append(f"session:{user.id}", event, origin, owner=user.id)
         session = Session(event.session_id, user.id, event.device, now, event.expires_at)
+        for old in self._views.sessions.of_user(user.id)[:-_MOST_SESSIONS]:
+            await self.revoke_session(old, origin, reason="revoked")
         # A change either sees this sign-in and ends it, or is seen here.
         today = self._views.users.find(user.id)
         if today is None or today.password_changes != user.password_changes:
             await self.revoke_session(session, origin, reason="password_changed")
             raise Unauthenticated("The password was changed a moment ago. Sign in again.", code="bad_credentials")
         return session
+
+    async def revoke_other_sessions(self, session: Session, origin: Origin) -> int:
+        """End all sessions of a user but one, all or none; return how many that were."""
+        ends = self._ends_of_sessions(session.user_id, session.id, "revoked")
+        if ends:
+            await self._ends.append_all(f"session:{session.user_id}", ends, origin, owner=session.user_id)
+        return len(ends)
+
+    def _ends_of_sessions(self, user_id: str, keep: str, reason: RevocationReason) -> list[SessionRevoked]:
+        return [
+            SessionRevoked(session_id=session.id, user_id=user_id, reason=reason)
+            for session in self._views.sessions.of_user(user_id)
+            if session.id != keep
+        ]
 
     async def revoke_session(
         self, session: Session, origin: Origin, *, reason: RevocationReason = "logout"
@@ -199,6 +214,8 @@ class Accounts:
 
     async def choose_idle(self, user: User, backend: str, seconds: int, origin: Origin) -> None:
         """Keep how long a user's runners of a backend may idle. 0 means for ever."""
+        if seconds == self._views.users.idle_choice(user.id, backend):
+            return
         event = UserIdleChanged(user_id=user.id, backend=backend, idle_seconds=seconds)
         await self._ends.append(f"user:{user.id}", event, origin, owner=user.id)
 
@@ -212,7 +229,9 @@ class Accounts:
     def _slugs(self, address: str) -> Iterator[str]:
         base = slug_base(address)
         for attempt in range(1, _ATTEMPTS + 1):
-            slug = base if attempt == 1 else f"{base}{attempt}"
+            # By numbers alone, whoever has many addresses would use up those of a name for good.
+            number = attempt if attempt <= _NUMBERED else secrets.token_hex(4)
+            slug = base if attempt == 1 else f"{base}{number}"
             if not self._views.users.slug_taken(slug):
                 yield slug
 
@@ -236,8 +255,16 @@ class Accounts:
         return [StreamAppend(stream, version, [InviteUsed(invite_id=invite.id, user_id=user_id)])]
 
     async def _keep_password(
-        self, user: User, password: str, origin: Origin, *, in_place_of: str = "", rehashed: bool = False
+        self,
+        user: User,
+        password: str,
+        origin: Origin,
+        *,
+        in_place_of: str = "",
+        keep: str = "",
+        rehashed: bool = False,
     ) -> None:
+        """Keep a password; with it end, all or nothing, all sessions but `keep`, unless it is the same password."""
         hashed = await self._hashing.hash(password)
         event = PasswordChanged(user_id=user.id, password_hash=hashed, rehashed=rehashed)
         stream = f"user:{user.id}"
@@ -249,9 +276,13 @@ class Accounts:
             ]
             if in_place_of and in_place_of not in hashes[-1:]:
                 raise Conflict("The password was changed a moment ago.", code="password_changed")
-            append = StreamAppend(stream, history[-1].version, [event], user.id)
+            appends = [StreamAppend(stream, history[-1].version, [event], user.id)]
+            ends = [] if rehashed else self._ends_of_sessions(user.id, keep, "password_changed")
+            if ends:
+                version = await self._ends.version(f"session:{user.id}")
+                appends.append(StreamAppend(f"session:{user.id}", version, ends, user.id))
             with suppress(StreamConflictError):
-                await self._log.append(append, origin=origin)
+                await self._log.append(*appends, origin=origin)
                 return
 
 

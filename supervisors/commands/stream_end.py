@@ -1,11 +1,14 @@
 """Appending to the end of a stream, wherever that is: for events that are right in every state."""
 
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import trio
 
 from domain.event import Event
 from eventlog.envelope import Origin, Recorded, StreamAppend
+from eventlog.errors import StreamConflictError
 from eventlog.filter import Filter
 from eventlog.log import EventLog
 
@@ -19,11 +22,18 @@ class StreamEnds:
 
     async def append(self, stream: str, event: Event, origin: Origin, *, owner: str = "") -> None:
         """Append one event; `owner` is whose key encrypts what is private in it."""
+        await self.append_all(stream, [event], origin, owner=owner)
+
+    async def append_all(self, stream: str, events: Sequence[Event], origin: Origin, *, owner: str = "") -> None:
+        """Append events, all or none."""
         lock = self._locks.setdefault(stream, trio.Lock())
         try:
             async with lock:
-                append = StreamAppend(stream, await self.version(stream), [event], owner)
-                await self._log.append(append, origin=origin)
+                while True:
+                    append = StreamAppend(stream, await self.version(stream), events, owner)
+                    with suppress(StreamConflictError):  # Somebody who appends to several streams was faster.
+                        await self._log.append(append, origin=origin)
+                        return
         finally:
             if not lock.locked() and not lock.statistics().tasks_waiting:
                 self._locks.pop(stream, None)

@@ -3,15 +3,12 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from domain.conversations.events import Usage
 from supervisors.wire.documents import DocumentError, read_document, read_line
 
 MAX_LINE = 1_000_000
 """Bytes of one server-sent line: an agent that sends more without a line end is broken or hostile."""
 MAX_WHOLE = 8 * 1024 * 1024
 """Bytes of an answer that is not streamed: more than any answer takes that is kept, however it is written."""
-MOST_TOKENS = 10**12
-"""What is above was not counted by anybody."""
 _NO_JSON = "The agent sent something that is not JSON, or not in reason."
 
 
@@ -33,7 +30,6 @@ class AnswerReader:
     """
 
     finish_reason: str = ""
-    usage: Usage | None = None
     done: bool = False
     error: BrokenAnswerError | None = None
     _rest: bytearray = field(default_factory=bytearray)
@@ -82,8 +78,6 @@ class AnswerReader:
 
     def _chunk(self, chunk: dict[str, Any]) -> str:
         raise_error_of(chunk)
-        if isinstance(chunk.get("usage"), dict):
-            self.usage = usage_of(chunk["usage"])
         choices = chunk.get("choices")
         choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
         self.finish_reason = _reason(choice.get("finish_reason")) or self.finish_reason
@@ -92,8 +86,8 @@ class AnswerReader:
         return content if isinstance(content, str) else ""
 
 
-async def whole_answer(data: bytes) -> tuple[str, str, Usage | None]:
-    """Return text, finish reason and usage of an answer that was not streamed. Raises BrokenAnswerError."""
+async def whole_answer(data: bytes) -> tuple[str, str]:
+    """Return text and finish reason of an answer that was not streamed. Raises BrokenAnswerError."""
     try:
         answer = _object(await read_document(data))
     except DocumentError as error:
@@ -104,8 +98,7 @@ async def whole_answer(data: bytes) -> tuple[str, str, Usage | None]:
         text, reason = choice["message"]["content"], choice.get("finish_reason")
     except (KeyError, IndexError, TypeError, AttributeError):
         raise BrokenAnswerError("The agent's answer is not a chat completion.") from None
-    usage = answer.get("usage")
-    return _text(text), _reason(reason) or "stop", usage_of(usage) if isinstance(usage, dict) else None
+    return _text(text), _reason(reason) or "stop"
 
 
 def parse_object(data: bytes) -> dict[str, Any]:
@@ -147,21 +140,3 @@ def _text(found: object) -> str:
 def _reason(found: object) -> str:
     """Return a reason to finish, "" for none; what is no word is some other reason."""
     return found if isinstance(found, str) else "other" if found else ""
-
-
-def token_count(value: object) -> int | None:
-    """Return a count of tokens if it is one: a whole number that an answer can have taken."""
-    return value if type(value) is int and 0 <= value <= MOST_TOKENS else None
-
-
-def usage_of(usage: dict[str, Any]) -> Usage:
-    """Return the token counts that are there and are numbers."""
-
-    def count(name: str) -> int | None:
-        return token_count(usage.get(name))
-
-    return Usage(
-        prompt_tokens=count("prompt_tokens"),
-        completion_tokens=count("completion_tokens"),
-        total_tokens=count("total_tokens"),
-    )

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import trio
 
 from domain.conversations.events import Usage
+from supervisors.turns.usage import UsageReader
 from supervisors.wire.transit import Hold
 
 
@@ -21,7 +22,9 @@ class LiveTurn:
     model: str = ""
     """What the agent was asked as."""
     finish_reason: str = ""
+    told: UsageReader = field(default_factory=UsageReader)
     usage: Usage | None = None
+    """What was told of the tokens, once the answer is over."""
     hold: Hold | None = None
     """What it takes of the memory there is, once it runs."""
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)

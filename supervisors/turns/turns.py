@@ -220,7 +220,11 @@ class Turns:
     def _count(self, live: LiveTurn, agent: Agent, outcome: str) -> None:
         TURNS.labels(agent.backend, outcome).inc()
         backend = self._house.backends.get(agent.backend)
-        cut = bool(live.runner_id if outcome in {"cancelled", "interrupted"} else outcome == "failed" and live.size)
+        live.usage = live.told.usage()
+        is_over = live.size >= MAX_ANSWER  # It was not read to its end.
+        cut = is_over or bool(
+            live.runner_id if outcome in {"cancelled", "interrupted"} else outcome == "failed" and live.size
+        )
         self._usage.count(agent, backend, live.model, live.usage, failed=outcome == "failed", cut=cut)
 
     async def _close(self, live: LiveTurn, event: Event, origin: Origin) -> None:
@@ -302,14 +306,16 @@ class Turns:
             data, is_all = await read_at_most(response, MAX_WHOLE)
             if not is_all:
                 raise BrokenAnswerError(f"The agent's answer is larger than {MAX_WHOLE >> 20} MiB.")
-            text, live.finish_reason, live.usage = await whole_answer(data)
+            live.told.add(data)
+            text, live.finish_reason = await whole_answer(data)
             self._add(live, text)
             return
         reader = AnswerReader()
 
         def take(data: bytes) -> bool:
             self._add(live, reader.feed(data))
-            live.finish_reason, live.usage = reader.finish_reason, reader.usage
+            live.told.add(data)
+            live.finish_reason = reader.finish_reason
             if reader.done and patience.deadline == math.inf:
                 patience.deadline = trio.current_time() + _GOODBYE_SECONDS
             return reader.error is not None or live.size >= MAX_ANSWER

@@ -11,13 +11,11 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.conversations.events import Usage
 from supervisors.turns.answer import MAX_LINE, AnswerReader, BrokenAnswerError, whole_answer
 from supervisors.turns.live import LiveTurn
-from tests.agents.chunks import DONE, USAGE, chunk, completion, usage_chunk
+from tests.agents.chunks import DONE, chunk, completion, usage_chunk
 
 ERROR = b'data: {"error": {"message": "out of credit"}}\n\n'
-USED = Usage(prompt_tokens=3, completion_tokens=5, total_tokens=8)
 LINE_ENDS = st.sampled_from([b"\n", b"\r\n"])
 CUTS = st.lists(st.integers(0, 2000), max_size=40)
 
@@ -39,7 +37,7 @@ def test_any_cutting_of_a_stream_gives_the_same_text(texts: list[str], cuts: lis
     reader = AnswerReader()
     assert "".join(reader.feed(part) for part in _cut(stream, cuts)) == "".join(texts)
     reader.end()
-    assert (reader.done, reader.finish_reason, reader.usage) == (True, "stop", USED)
+    assert (reader.done, reader.finish_reason) == (True, "stop")
 
 
 @given(CUTS)
@@ -120,7 +118,7 @@ def test_garbage_is_named(line: bytes, words: str) -> None:
 
 
 async def test_an_answer_in_one_piece_is_read() -> None:
-    assert await whole_answer(orjson.dumps(completion("text"))) == ("text", "stop", USED)
+    assert await whole_answer(orjson.dumps(completion("text"))) == ("text", "stop")
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"[]", b"{}", b'{"choices": []}', b'{"choices": [{"message": 1}]}'])
@@ -133,11 +131,6 @@ async def test_what_is_no_chat_completion_is_refused(data: bytes) -> None:
 async def test_an_error_is_told_in_its_own_words(error: object) -> None:
     with pytest.raises(BrokenAnswerError, match="words"):
         await whole_answer(orjson.dumps({"error": error}))
-
-
-async def test_token_counts_that_are_no_numbers_are_left_out() -> None:
-    answer = {**completion("text"), "usage": {**USAGE, "prompt_tokens": "3", "completion_tokens": -1}}
-    assert (await whole_answer(orjson.dumps(answer)))[2] == Usage(total_tokens=8)
 
 
 @pytest.mark.parametrize(

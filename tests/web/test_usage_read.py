@@ -1,4 +1,4 @@
-"""web.openai.usage: what an answer says of its tokens, however it is cut and whatever it is about."""
+"""supervisors.turns.usage: what an answer says of its tokens, however it is cut and whatever it is about."""
 
 import json
 from typing import Any
@@ -8,8 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domain.conversations.events import Usage
-from supervisors.turns.answer import usage_of
-from web.openai.usage import UsageReader
+from supervisors.turns.usage import UsageReader, usage_of
 
 COUNTS = st.integers(0, 500_000_000)
 TRICKS = st.sampled_from(
@@ -101,7 +100,7 @@ def test_usage_is_found_wherever_it_stands_and_the_rest_is_not_kept(before: int,
     for _ in range(after):
         reader.add(b'"usage":null,' + b"x" * 10_000)
         reader.add(b"x" * 10_000)
-    assert reader.usage() == (Usage(prompt_tokens=1, completion_tokens=2) if not after else None)
+    assert reader.usage() == Usage(prompt_tokens=1, completion_tokens=2)
     assert sum(map(len, reader._seen)) < 100_000
 
 
@@ -135,6 +134,18 @@ def test_a_count_that_no_model_can_have_used_is_not_counted(count: int) -> None:
         None,
         Usage(completion_tokens=1),
     }
+
+
+def test_of_all_that_is_told_the_most_counts() -> None:
+    """Agents tell it again as it grows, and repeat what they were sent: neither makes it less."""
+    real = b'{"usage":{"input_tokens":300,"output_tokens":4}}'
+    less = (b'{"usage":{}}', b'{"usage":null}', b'{"metadata":{"usage":{"input_tokens":0,"output_tokens":0}}}')
+    for other in less:
+        for around in ([real, other * 20], [other * 20, real], [real, *[other] * 20], [*[other] * 20, real]):
+            reader = UsageReader()
+            for part in around:
+                reader.add(part)
+            assert reader.usage() == Usage(prompt_tokens=300, completion_tokens=4), around
 
 
 @pytest.mark.parametrize("count", [2**63, 10**30, -1, True, 1.5, "5", None])

@@ -11,6 +11,7 @@ async def change_own_password(who: Caller, current: str, new: str) -> None:
     """
     # A sign-in is a device that is known: what strangers guess keeps nobody from changing the password.
     place, email = f"sign-in:{who.session.id}", who.user.email
+    throttle().check_place(place)
     throttle().check_account(place, email, is_known=True)
     await services().accounts.change_password(who.user, current, new, who.session, who.origin)
     throttle().succeeded(place, email, is_known=True)

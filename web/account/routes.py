@@ -103,11 +103,8 @@ async def sessions() -> Response:
 async def revoke_others() -> Response:
     """End all sign-ins but the one that asks."""
     who = person()
-    mine = who.session.id
-    others = [s for s in services().views.sessions.of_user(who.user.id) if s.id != mine]
-    for session in others:
-        await services().accounts.revoke_session(session, who.origin, reason="revoked")
-    return jsonify(Revoked(revoked=len(others)).model_dump())
+    ended = await services().accounts.revoke_other_sessions(who.session, who.origin)
+    return jsonify(Revoked(revoked=ended).model_dump())
 
 
 @blueprint.delete("/sessions/<session_id>")

@@ -1,6 +1,8 @@
 """/api/me/tokens: API tokens for programs."""
 
-from pydantic import Field
+from typing import Annotated
+
+from pydantic import Field, StringConstraints
 from quart import Blueprint, Response, jsonify
 from quart_schema import document_response, tag_blueprint, validate_request
 
@@ -43,7 +45,7 @@ class NewToken(Request):
     name: str = Field(max_length=200)
     expires_at: int | None = Field(default=None, ge=0, lt=2**53)
     scope: Scope = "v1"
-    models: tuple[str, ...] = Field(default=(), max_length=100)
+    models: tuple[Annotated[str, StringConstraints(max_length=300)], ...] = Field(default=(), max_length=100)
 
 
 class MadeToken(Answer):

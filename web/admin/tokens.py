@@ -6,7 +6,7 @@ from quart_schema import document_response, tag_blueprint
 from domain.errors import Invalid, NotFound
 from domain.tokens.rules import PREFIX
 from web.account.tokens import TokenInfo, token_info
-from web.context import admin_origin, services
+from web.context import admin_origin, person, services
 from web.schemas import Answer
 
 blueprint = Blueprint("admin_tokens", __name__, url_prefix="/api/admin/tokens")
@@ -55,5 +55,7 @@ async def revoke(token_id: str) -> tuple[str, int]:
     token = services().views.tokens.find(token_id)
     if token is None:
         raise NotFound("There is no such token.")
+    if origin.actor == f"user:{token.user_id}":
+        person()  # Of its own account, a program may end no token but by an end of its own.
     await services().tokens.revoke(token.id, token.user_id, origin)
     return "", 204

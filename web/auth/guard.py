@@ -1,15 +1,20 @@
 """Who is calling."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from werkzeug.http import parse_cookie
 
 from domain.errors import Forbidden, Unauthenticated
+from domain.sessions.events import SessionRevoked
+from domain.tokens.events import TokenRevoked
 from domain.tokens.rules import PREFIX, hash_of
-from eventlog.envelope import Origin
+from domain.users.events import UserDeleted
+from eventlog.envelope import Origin, Recorded, Unreadable
 from projections.sessions import Session
 from projections.tokens import Token
 from projections.users import User
@@ -19,8 +24,11 @@ from web.auth import jwts
 from web.auth.pages import Asking, refuse_all_but_our_scripts, refuse_foreign_page
 from web.services import WebSettings
 
+_ENDS = frozenset({SessionRevoked, TokenRevoked, UserDeleted, Unreadable})
+"""Events after which somebody may not be let in any more."""
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Caller:
     """Somebody who is signed in, or a program with an API token, and the request they are making."""
 
@@ -62,6 +70,7 @@ class Guard:
         self._views = views
         self._usage = usage
         self._leaving = leaving
+        self._watching: dict[str, dict[Caller, Callable[[], None]]] = {}
 
     def identify(self, asking: Asking) -> Caller:
         """Return the caller of /v1: by API token, by the bearer token of a sign-in, or by cookie.
@@ -108,6 +117,26 @@ class Guard:
         """Raise Unauthenticated when a caller of a while ago would not be let in any more."""
         if not self.is_good(caller):
             raise ended()
+
+    @contextmanager
+    def watching(self, caller: Caller, on_end: Callable[[], None]) -> Iterator[None]:
+        """Have `on_end` called as soon as the log says that a caller would not be let in any more."""
+        of_user = self._watching.setdefault(caller.user.id, {})
+        of_user[caller] = on_end
+        try:
+            yield
+        finally:
+            del of_user[caller]
+            if not of_user and self._watching.get(caller.user.id) is of_user:
+                del self._watching[caller.user.id]
+
+    def look_again(self, records: Iterable[Recorded[Any]]) -> None:
+        """Call those who watch a caller whom one of these events shuts out."""
+        for record in records:
+            if type(record.event) in _ENDS:
+                for caller, on_end in list(self._watching.get(record.owner, {}).items()):
+                    if not self.is_good(caller):
+                        on_end()
 
     def credentials(self, raw: Iterable[tuple[bytes, bytes]], headers: Mapping[str, str]) -> list[bytes]:
         """Return what a caller has shown, in however many headers, which is for nobody else to see."""

@@ -59,7 +59,7 @@ class AgentEventTaken(Answer):
 @validate_request(AgentEvent)
 async def agent_event(agent_id: str, data: AgentEvent) -> Response:
     """Post to the conversation that is named, or to the agent's most recently active one."""
-    origin = _identified(agent_id)
+    origin = identified(agent_id)
     services().quota.take_post(agent_id)
     summary = _conversation(agent_id, data.conversation_id)
     services().allowance.check_log(summary.user_id)
@@ -77,14 +77,14 @@ async def agent_event(agent_id: str, data: AgentEvent) -> Response:
     return _taken(summary, None, now)
 
 
-def _identified(agent_id: str) -> Origin:
+def identified(agent_id: str) -> Origin:
     """Return the origin of a runner's request. Raises unless the key is that of the agent's runner of just now."""
     key = bearer(headers())
     if not key:
         raise Unauthenticated("Send the runner's key: `Authorization: Bearer $AGENT_STACK_RUNNER_API_KEY`.")
     supervisor = services().pool.find(agent_id)
     run = supervisor.run_now if supervisor else None
-    if run is None:
+    if run is None or run.exited.is_set() or run.closed.is_set():
         raise NotFound("This agent has no runner.")
     if not hmac.compare_digest(key.encode(), run.key.encode()):
         raise Forbidden("This is not the key of the agent's runner.", code="wrong_key")

@@ -46,6 +46,8 @@ _SPECIAL_IPV6 = tuple(
 )
 _NAT64 = IPv6Network("64:ff9b::/96")
 """Where a network without IPv4 reaches its addresses: the last four bytes are one."""
+_ISATAP, _ANY_ISATAP = 0x0000_5EFE, 0xFDFF_FFFF
+"""What stands before an IPv4 address, in the last half of an address of a tunnel that leads there."""
 _FOREIGN: dict[int, Address] = {4: IPv4Address("192.0.2.1"), 6: IPv6Address("2001:db8::1")}
 """Addresses that no machine has. One that may listen on them may listen anywhere, and tells nothing."""
 
@@ -57,6 +59,8 @@ def is_public(address: Address) -> bool:
             return is_public(address.ipv4_mapped)
         if address in _NAT64:
             return is_public(IPv4Address(int(address) & 0xFFFFFFFF))
+        if (int(address) >> 32) & _ANY_ISATAP == _ISATAP:
+            return False
         listed = address in _GIVEN_OUT_IPV6 and not any(address in block for block in _SPECIAL_IPV6)
     else:
         listed = not any(address in block for block in _SPECIAL_IPV4)

@@ -6,6 +6,7 @@ admin says so; it follows no redirect; and it tells of the answer only what is i
 
 import socket
 from dataclasses import dataclass
+from functools import partial
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
@@ -27,6 +28,8 @@ _SECONDS = 8.0
 _MOST_BYTES = 2_000_000
 _MOST_MODELS = 50
 _LONGEST_ID = 200
+_LOOK_UPS = trio.CapacityLimiter(8)
+"""Threads that ask for addresses: slow answers hold up nobody but who tests, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +130,9 @@ def _judged(host: str, models: list[str] | None, model: str) -> Tested:
 
 async def _resolved(host: str, port: int) -> Address | None:
     """Return an address of a host; None when it is not public and the caller may not test those. Raises OSError."""
-    found = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    found = await trio.to_thread.run_sync(
+        partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM), abandon_on_cancel=True, limiter=_LOOK_UPS
+    )
     address = ip_address(found[0][4][0])
     may = caller().user.role == "admin" or services().settings.private_upstreams
     return address if may or is_public(address) else None

@@ -17,6 +17,7 @@ _NEVER_TO_RUNNER = _HOP_BY_HOP | {
     b"accept-encoding",  # What is encoded would come late, and nobody could read how much it has used.
     b"content-encoding",  # It was taken off.
     b"x-request-id",  # Ours is sent.
+    *(b"x-http-method", b"x-http-method-override", b"x-method-override"),  # Another method counts otherwise.
 }
 _SECRET = re.compile(
     rb"(^|[-_])(api|access|auth)?(key|token|secret|auth|bearer|dpop|otp|pwd|pass|pin|sid|session|jwt|cert)($|[-_0-9])"

@@ -24,8 +24,9 @@ from supervisors.engines.protocol import AGENT_NAME
 from supervisors.runners.lease import SILENCE_SECONDS, SILENT, ask_runner
 from supervisors.runners.probe import auth_headers
 from supervisors.runners.run import Run
+from supervisors.turns.usage import UsageReader
 from supervisors.wire.coding import CodingError, Decoder
-from web.auth.guard import Caller, Guard
+from web.auth.guard import Caller, Guard, ended
 from web.auth.pages import SAFE_METHODS, Asking
 from web.context import ADDRESSED, CORRELATION, HEADERS
 from web.openai.body import ClientGoneError, Receive, read_body, written
@@ -35,7 +36,7 @@ from web.openai.headers import HeaderList, is_event_stream, isolation, query_to_
 from web.openai.models import model_info, model_list
 from web.openai.routing import Destination, destination
 from web.openai.upstream import ConnectionPool, HookedStream
-from web.openai.usage import UsageReader, asking_for_usage, without_usage
+from web.openai.usage import asking_for_usage, without_usage
 from web.problems import LOG_REFUSED
 from web.services import Services
 
@@ -72,6 +73,8 @@ class Exchange:
     hides_usage: bool = False
     """Whether the client did not ask for the usage that its stream ends with."""
     cut: bool = False
+    shut_out: bool = False
+    """Whether its caller would not be let in any more."""
     failed: bool = False
     complete: bool = False
     """Whether all of the agent's answer has come."""
@@ -81,6 +84,11 @@ class Exchange:
     cors: HeaderList = field(default_factory=list)
     pending: list[bytes] = field(default_factory=list)
     pending_size: int = 0
+
+    def shut(self) -> None:
+        """Drop the request: its caller would not be let in any more."""
+        self.shut_out = True
+        self.working.cancel()
 
     async def start(self, status: int, headers: HeaderList) -> None:
         """Send the head of the answer."""
@@ -207,9 +215,11 @@ class OpenAISurface:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_watch_client, exchange)
             nursery.start_soon(_watch_shutdown, exchange, self._services.lifecycle.cut)
-            with exchange.working:
+            with exchange.working, self._guard.watching(caller, exchange.shut):
                 await self._forward_or_explain(exchange, caller, body)
-            if exchange.cut and not exchange.final:
+            if exchange.shut_out and not exchange.final:
+                await self._break_off(exchange, *described(ended()))
+            elif exchange.cut and not exchange.final:
                 await self._break_off(exchange, 503, "agent-stack is shutting down.")
             nursery.cancel_scope.cancel()
 
@@ -252,8 +262,7 @@ class OpenAISurface:
             await self._break_off(exchange, 500, OUR_FAULT)
 
     def _count(self, exchange: Exchange, to: Destination) -> None:
-        refused = exchange.failed and exchange.complete
-        usage = None if refused else exchange.told.usage()
+        usage = exchange.told.usage()
         is_given_up = exchange.started or exchange.working.cancel_called
         broken_off = exchange.asked and not exchange.complete and is_given_up
         self._services.usage.count(to.agent, to.backend, to.model, usage, failed=exchange.failed, cut=broken_off)
@@ -271,6 +280,11 @@ class OpenAISurface:
         changed = adapted.body
         # Of a user with a budget it has to be known what every answer cost.
         if caller.user.monthly_tokens is not None and to.body is not None:
+            if to.body.get("background"):
+                raise Invalid(
+                    "An answer in the background cannot be counted for your budget. Leave `background` out.",
+                    code="background_not_counted",
+                )
             asking = asking_for_usage(changed or to.body)
             exchange.hides_usage, changed = asking is not None, asking or changed
         content = body if changed is None else await written(changed, len(body))
