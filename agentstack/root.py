@@ -17,6 +17,7 @@ import structlog
 import trio
 from prometheus_client import REGISTRY
 
+from agentstack.agreement import open_agreed
 from agentstack.backups.schedule import keep_backups
 from agentstack.checkpoints import signer
 from agentstack.declaration import backends_path, load_backends
@@ -29,16 +30,14 @@ from agentstack.web_settings import web_settings
 from domain.catalogue import EVENT_TYPES
 from domain.errors import Conflict
 from domain.sessions.events import SessionOpened, SessionRevoked
-from domain.users.events import UserDeleted
 from eventlog.codec import EventMapper
 from eventlog.envelope import Origin, Recorded
-from eventlog.errors import ReadOnlyError, VaultIncompleteError
+from eventlog.errors import ReadOnlyError
 from eventlog.log import EventLog, open_log
 from eventlog.read_only import open_read_only
 from eventlog.vault import Vault
 from projections.rebuilding import Rebuilder
 from projections.search import Search
-from projections.views import Views, open_views
 from supervisors.admission import Admission
 from supervisors.allowance import Allowance
 from supervisors.broadcasts import Broadcasts
@@ -139,7 +138,7 @@ async def open_stack(settings: Settings, *, read_only: bool = False) -> AsyncIte
     async with (
         _closing(vault),
         _open_log(folder, EventMapper(EVENT_TYPES, vault), read_only=read_only) as log,
-        _open_agreed(vault, log, folder, read_only=read_only) as views,
+        open_agreed(vault, log, folder, read_only=read_only) as views,
         make_client() as client,
         trio.open_nursery() as nursery,
     ):
@@ -262,35 +261,6 @@ async def _open_log(folder: Path, mapper: EventMapper, *, read_only: bool) -> As
 
 def _is_sign_in(event: object) -> bool:
     return isinstance(event, SessionOpened | SessionRevoked)
-
-
-@asynccontextmanager
-async def _open_agreed(vault: Vault, log: EventLog, folder: Path, *, read_only: bool) -> AsyncIterator[Views]:
-    """Open the read models once vault and log agree: before, rows could look like those of deleted users.
-
-    An earlier state of a log does not agree with its vault: who was deleted since has no key.
-    """
-    if not read_only:
-        await _agree(vault, log)
-    async with open_views(folder, log, vault) as views:
-        yield views
-
-
-async def _agree(vault: Vault, log: EventLog) -> None:
-    """Give a key to users whose accounts are older than the vault; refuse a vault that has lost a key.
-
-    Raises VaultIncompleteError: without the key, what its user wrote would silently count as erased.
-    """
-    streams = await trio.to_thread.run_sync(log.reader.streams, "user:", -1)
-    for user_id in (stream.partition(":")[2] for stream, *_ in streams):
-        if user_id in vault:
-            continue
-        events = await log.read_stream(f"user:{user_id}")
-        if any(isinstance(record.event, UserDeleted) for record in events):
-            continue
-        if any(record.erased for record in events):
-            raise VaultIncompleteError(user_id)
-        await trio.to_thread.run_sync(vault.create, user_id)
 
 
 async def first_admin(stack: Stack) -> str:

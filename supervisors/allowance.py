@@ -46,6 +46,8 @@ class Allowance:
     def taken(self, user_id: str) -> Taken:
         """Return what a user takes."""
         footprint, files = self._views.footprints.of(user_id), self._sizes.of(user_id)
+        if files is None:
+            self._sizes.ask(user_id)
         return Taken(
             log_today=footprint.on(_today()),
             log=footprint.total,

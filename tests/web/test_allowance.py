@@ -1,8 +1,9 @@
 """What each user may take for good: the log of a day, conversations, agents' files."""
 
 import os
+import subprocess
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,9 +17,17 @@ from tests.harness.clock import Clock
 from tests.harness.contract import is_openai_error, is_problem, new_email
 from tests.harness.inside import Inside, inside
 
+pytestmark = pytest.mark.usefixtures("nothing_deep_is_left")
 Json = dict[str, Any]
 MIB = 1 << 20
 CHAT = {"model": "demo", "messages": [{"role": "user", "content": "hi"}]}
+
+
+@pytest.fixture
+def nothing_deep_is_left(tmp_path: Path) -> Iterator[None]:
+    """Remove what is too deep for those who remove the folders of tests."""
+    yield
+    subprocess.run(["rm", "-rf", str(tmp_path)], check=True)
 
 
 async def _json(client: httpx.AsyncClient, method: str, path: str, body: object = None) -> Any:
@@ -151,7 +160,7 @@ async def test_agents_fill_the_day_of_their_user(tmp_path: Path, monkeypatch: py
         services = stack.stack.services
         summary = services.views.conversations.find(conversation)
         assert summary
-        run = SimpleNamespace(key="k" * 40, runner_id="r1")
+        run = SimpleNamespace(key="k" * 40, runner_id="r1", exited=trio.Event(), closed=trio.Event())
         monkeypatch.setattr(services.pool, "find", lambda _: SimpleNamespace(run_now=run))
         agent = stack.client(authorization=f"Bearer {run.key}")
         path = f"/api/internal/agents/{summary.agent_id}/event"

@@ -105,8 +105,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def visit(page: Page, client: httpx.Client, path: str) -> None:
     """Open a page as whoever the client is signed in as, with a session that both then share."""
     url = str(client.base_url)
-    (cookie,) = client.cookies.jar
-    page.context.add_cookies([{"name": cookie.name, "value": cookie.value or "", "url": url}])
+    cookies = [{"name": c.name, "value": c.value or "", "url": url} for c in client.cookies.jar]
+    page.context.add_cookies(cookies)  # type: ignore[arg-type] # a TypedDict of playwright's own
     page.goto(f"{url}#/{path}")
     page.get_by_role("main").wait_for()
 

@@ -100,6 +100,8 @@ def test_the_admin_makes_an_account_limits_it_and_deletes_it(server: Server, new
     expect(page.get_by_role("table", name="Users").locator("tbody tr")).to_have_count(1)
     page.get_by_role("button", name="Manage fay@example.org").click()
     dialog = page.get_by_role("dialog", name="fay@example.org")
+    expect(dialog).to_contain_text("1 of 10,000")
+    expect(dialog).to_contain_text("KiB of 256 MiB")
     dialog.get_by_label("Name").fill("Fay F.")
     dialog.get_by_role("button", name="Save name").click()
     expect(dialog.get_by_text("Saved.")).to_be_visible()

@@ -112,6 +112,52 @@ def test_a_name_and_a_password_are_changed_and_other_devices_are_signed_out(
     expect_kept_nowhere(page, "a new password")
 
 
+def test_with_a_new_password_older_api_tokens_are_offered_for_revocation(server: Server, new_page: NewPage) -> None:
+    client = server.sign_up("bea@example.org")
+    for name in ("laptop", "build server"):
+        assert client.post("/api/me/tokens", json={"name": name}).is_success
+    page = new_page()
+    visit(page, client, "settings/account")
+    password = card(page, "Password")
+
+    def change(current: str, new: str) -> None:
+        password.get_by_label("Current password").fill(current)
+        password.get_by_label("New password", exact=True).fill(new)
+        password.get_by_label("New password again").fill(new)
+        password.get_by_role("button", name="Change password").click()
+
+    change(PASSWORD, "a new password")
+    offer = page.get_by_role("group", name="2 API tokens made with the old password")
+    expect(offer).to_contain_text("laptop")
+    offer.get_by_role("button", name="Keep").click()
+    expect(offer).to_have_count(0)
+    visit(page, client, "settings/tokens")
+    expect(page.get_by_text("before your password")).to_have_count(2)
+    visit(page, client, "settings/account")
+    change("a new password", "another new password")
+    offer.get_by_role("button", name="Revoke all").click()
+    expect(password.get_by_text("Revoked 2 API tokens.")).to_be_visible()
+    assert client.get("/api/me/tokens").json()["tokens"] == []
+
+
+def test_what_somebody_takes_of_the_server_is_shown_and_an_agent_goes_with_its_files(
+    server: Server, new_page: NewPage
+) -> None:
+    client = server.sign_up("bo@example.org")
+    talk(client, "Hello")
+    page = new_page()
+    visit(page, client, "settings/usage")
+    room = card(page, "Room on this server")
+    expect(room).to_contain_text("1 of 10,000")
+    expect(room).to_contain_text("KiB of 256 MiB")
+    expect(room).to_contain_text("10.0 GiB")
+    room.get_by_text("Delete an agent with its files").click()
+    page.on("dialog", lambda asked: asked.accept())
+    room.get_by_role("button", name="Delete Demo agent with its files").click()
+    expect(room).to_contain_text("0 of 10,000")
+    assert client.get("/api/agents").json()["agents"] == []
+
+
 def test_another_device_is_signed_out_and_all_data_is_downloaded(server: Server, new_page: NewPage) -> None:
     here = server.sign_up("cleo@example.org")
     talk(here, "Something to keep")

@@ -75,9 +75,17 @@ export function device(agent) {
 
 const UNITS = ["B", "kB", "MB", "GB", "TB", "PB"];
 
+const BINARY_UNITS = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
+
 /** @param {number} n */
-export function bytes(n) {
-  const unit = Math.min(UNITS.length - 1, Math.max(0, Math.floor(Math.log10(Math.max(n, 1)) / 3)));
-  const value = n / 1000 ** unit;
-  return `${unit && value < 100 ? value.toFixed(1) : Math.round(value)} ${UNITS[unit]}`;
+export const bytes = (n) => inUnits(n, 1000, UNITS);
+
+/** @param {number} n as settings count them */
+export const binaryBytes = (n) => inUnits(n, 1024, BINARY_UNITS);
+
+/** @param {number} n @param {number} step from each unit to the next @param {string[]} units */
+function inUnits(n, step, units) {
+  const unit = Math.min(units.length - 1, Math.max(0, Math.floor(Math.log(Math.max(n, 1)) / Math.log(step) + 1e-9)));
+  const value = n / step ** unit;
+  return `${unit && value < 100 ? value.toFixed(1) : Math.round(value)} ${units[unit]}`;
 }

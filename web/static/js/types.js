@@ -25,14 +25,16 @@
 /** @typedef {{ok: boolean, detail: string, models: string[]}} Tested */
 
 /** @typedef {{id: string, device: string, created_at: number, expires_at: number, current: boolean}} Session */
-/** @typedef {{id: string, name: string, prefix: string, scope: "all" | "v1", models: string[], created_at: number, expires_at: number | null, last_used_at: number | null}} Token */
+/** @typedef {{id: string, name: string, prefix: string, scope: "all" | "v1", models: string[], created_at: number, expires_at: number | null, last_used_at: number | null, older_than_password: boolean}} Token */
 /** @typedef {{id: string, note: string, prefix: string, uses: number, used: number, created_at: number, expires_at: number}} Invite */
-/** @typedef {User & {created_at: number, monthly_tokens: number | null, used_tokens: number}} Member a user as the admin sees one */
+/** @typedef {User & {created_at: number, monthly_tokens: number | null, used_tokens: number, api_tokens: number, room: Room}} Member a user as the admin sees one */
 
 /** @typedef {{requests: number, errors: number, prompt_tokens: number, completion_tokens: number, unknown: number, estimated: number, runner_seconds: number}} Sums `unknown` counts the requests whose tokens the agent did not tell */
 /** @typedef {Sums & {day: string, agent_id: string, backend: string, model: string}} UsageRow */
+/** @typedef {{log_today: number, log: number, conversations: number, files: number | null}} Room what a person takes of the server; sizes in bytes */
+/** @typedef {{log_per_day: number | null, conversations: number | null, files: number | null}} Most what each person may take; null for no limit */
 /** @typedef {{monthly_tokens: number | null, used: number, resets_at: number}} Budget */
-/** @typedef {{since: number, until: number, rows: UsageRow[], totals: Sums, budget: Budget}} Usage */
+/** @typedef {{since: number, until: number, rows: UsageRow[], totals: Sums, budget: Budget, room: Room, most: Most}} Usage */
 /** @typedef {UsageRow & {user_id: string, email: string}} MemberRow */
 /** @typedef {{since: number, until: number, rows: MemberRow[], totals: Sums}} AllUsage */
 /**

@@ -12,11 +12,12 @@ import { Failure } from "./failure.js";
  * @param {(fields: Fields, form: HTMLFormElement) => Promise<unknown>} props.act
  * @param {string} [props.done] what to say when it was done
  * @param {() => void} [props.onCancel] gives it a second button
+ * @param {string} [props.cancel] the word on that
  * @param {"primary" | "danger" | ""} [props.kind] of its button
  * @param {boolean} [props.disabled]
- * @param {unknown} props.children the fields
+ * @param {unknown} [props.children] the fields
  */
-export function Form({ action, act, done = "", onCancel, kind = "primary", disabled = false, children }) {
+export function Form({ action, act, done = "", onCancel, cancel = "Cancel", kind = "primary", disabled = false, children }) {
   const { run, busy, error } = useAction();
   const [told, tell] = useState("");
 
@@ -35,7 +36,7 @@ export function Form({ action, act, done = "", onCancel, kind = "primary", disab
       <${Failure} error=${error} />
       <div class="buttons">
         <button class=${kind} disabled=${busy || disabled}>${busy ? "One moment…" : action}</button>
-        ${onCancel && html`<button type="button" onClick=${onCancel}>Cancel</button>`}
+        ${onCancel && html`<button type="button" onClick=${onCancel}>${cancel}</button>`}
         <span class="done" role="status">${told}</span>
       </div>
     </form>

@@ -1,21 +1,23 @@
 // What the admin may do with somebody's account.
 import { useState } from "preact/hooks";
 import { call } from "../../api.js";
-import { whole } from "../../format.js";
+import { count, whole } from "../../format.js";
 import { html } from "../../html.js";
 import { Dialog } from "../dialog.js";
 import { Form } from "../form.js";
+import { RoomTaken } from "../room.js";
 import { PasswordForSomebody } from "./password.js";
 
-/** @import { Member } from "../../types.js" */
+/** @import { Member, Most } from "../../types.js" */
 /** @typedef {{member: Member, reload: () => Promise<void>}} Props */
 
-/** @param {Props & {onClose: () => void}} props */
-export function MemberDialog({ member, reload, onClose }) {
+/** @param {Props & {most: Most, onClose: () => void}} props */
+export function MemberDialog({ member, most, reload, onClose }) {
   return html`
     <${Dialog} title=${member.email} onClose=${onClose}>
       <${Name} member=${member} reload=${reload} />
       <${Budget} member=${member} reload=${reload} />
+      <section><h3>Room on this server</h3><${RoomTaken} room=${member.room} most=${most} /></section>
       ${member.role !== "admin" && html`<${Password} member=${member} reload=${reload} /><${Delete} member=${member} reload=${reload} />`}
     <//>
   `;
@@ -54,7 +56,7 @@ function Budget({ member, reload }) {
 function Password({ member, reload }) {
   /** @param {Record<string, string>} fields @param {HTMLFormElement} form */
   async function save(fields, form) {
-    await call("PATCH", `/api/admin/users/${member.id}`, { password: fields.password });
+    await call("PATCH", `/api/admin/users/${member.id}`, { password: fields.password, revoke_tokens: fields.revoke_tokens === "on" });
     form.reset();
     await reload();
   }
@@ -64,6 +66,7 @@ function Password({ member, reload }) {
       <h3>New password</h3>
       <${Form} action="Set password" kind="" act=${save} done="Set. The person was signed out everywhere.">
         <${PasswordForSomebody} />
+        ${member.api_tokens > 0 && html`<label class="check"><input type="checkbox" name="revoke_tokens" /> Revoke ${count(member.api_tokens, "API token")}, too</label>`}
       <//>
     </section>
   `;

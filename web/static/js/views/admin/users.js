@@ -5,16 +5,18 @@ import { html } from "../../html.js";
 import { useLoad } from "../../load.js";
 import { Loaded } from "../loaded.js";
 import { Opener } from "../opener.js";
+import { isFull, shares, taken } from "../room.js";
 import { Table } from "../table.js";
 import { MemberDialog } from "./member.js";
 import { NewUser } from "./new_user.js";
 
-/** @import { Member } from "../../types.js" */
+/** @import { Member, Most } from "../../types.js" */
 
 const MOST = 200;
+const NO_LIMITS = { log_per_day: null, conversations: null, files: null };
 
 export function Users() {
-  const users = /** @type {import("../../load.js").Resource<{users: Member[]}>} */ (useLoad("/api/admin/users"));
+  const users = /** @type {import("../../load.js").Resource<{users: Member[], most: Most}>} */ (useLoad("/api/admin/users"));
   const [making, setMaking] = useState(false);
   const [made, setMade] = useState("");
   const [managed, setManaged] = useState("");
@@ -27,12 +29,31 @@ export function Users() {
     users.reload();
   }
 
+  /** @param {Member} member */
+  function manage(member) {
+    setManaged(member.id);
+    users.reload(); // The numbers may be old by now.
+  }
+
+  /** @param {number} index @param {string} label @returns {import("../table.js").Column<Member>} */
+  const share = (index, label) => ({
+    label,
+    kind: "number",
+    cell: (u) => {
+      const one = shares(u.room, users.data?.most ?? NO_LIMITS)[index];
+      return html`<span class=${isFull(one) ? "error" : ""}>${taken(one)}</span>`;
+    },
+  });
+
   /** @type {import("../table.js").Column<Member>[]} */
   const columns = [
     { label: "User", kind: "main", cell: (u) => html`${u.name} ${u.role === "admin" && html`<span class="badge own">Admin</span>`} <span class="sub">${u.email}</span>` },
     { label: "Since", kind: "short", cell: (u) => day(u.created_at) },
     { label: "Tokens this month", kind: "number", cell: tokens },
-    { label: "Actions", kind: "actions", cell: (u) => html`<button type="button" class="small" aria-label="Manage ${u.email}" onClick=${() => setManaged(u.id)}>Manage</button>` },
+    share(0, "Kept today"),
+    share(1, "Conversations"),
+    share(2, "Files"),
+    { label: "Actions", kind: "actions", cell: (u) => html`<button type="button" class="small" aria-label="Manage ${u.email}" onClick=${() => manage(u)}>Manage</button>` },
   ];
 
   return html`
@@ -43,14 +64,14 @@ export function Users() {
     <//>
     ${made && html`<p class="done" role="status">${made} can sign in now.</p>`}
     <${Loaded} of=${users}>
-      ${(/** @type {{users: Member[]}} */ found) => {
+      ${(/** @type {{users: Member[], most: Most}} */ found) => {
         const wanted = sought.trim().toLowerCase();
         const fitting = found.users.filter((u) => `${u.name}\n${u.email}`.toLowerCase().includes(wanted));
         const member = found.users.find((u) => u.id === managed);
         return html`
           <${Table} caption="Users" columns=${columns} rows=${fitting.slice(0, MOST)} keyOf=${(/** @type {Member} */ u) => u.id} empty="Nobody fits." />
           <p class="hint" role="status">${fitting.length > MOST ? `The first ${MOST} of ${count(fitting.length, "user")}: search for the others.` : count(fitting.length, "user")}</p>
-          ${member && html`<${MemberDialog} key=${member.id} member=${member} reload=${users.reload} onClose=${() => setManaged("")} />`}
+          ${member && html`<${MemberDialog} key=${member.id} member=${member} most=${found.most} reload=${users.reload} onClose=${() => setManaged("")} />`}
         `;
       }}
     <//>

@@ -56,7 +56,7 @@ function columns(revoke) {
   return [
     { label: "Name", kind: "main", cell: (t) => html`${t.name} <code class="sub">${t.prefix}…</code>` },
     { label: "May use", cell: (t) => html`${t.scope === "v1" ? "The OpenAI API" : "Everything"} <span class="sub">${t.models.length ? t.models.join(", ") : "all models"}</span>` },
-    { label: "Made", kind: "short", cell: (t) => day(t.created_at) },
+    { label: "Made", kind: "short", cell: (t) => html`${day(t.created_at)} ${t.older_than_password && html`<span class="sub">before your password</span>`}` },
     { label: "Last used", kind: "short", cell: (t) => (t.last_used_at ? ago(t.last_used_at) : "never") },
     { label: "Ends", kind: "short", cell: (t) => expiry(t.expires_at) },
     { label: "Actions", kind: "actions", cell: (t) => html`<button type="button" class="small danger" aria-label="Revoke ${t.name}" onClick=${() => revoke(t)}>Revoke</button>` },

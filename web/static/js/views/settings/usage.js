@@ -8,6 +8,7 @@ import { grouped, month } from "../../usage.js";
 import { Loaded } from "../loaded.js";
 import { Table } from "../table.js";
 import { Budget } from "../budget.js";
+import { OwnRoom } from "./own_room.js";
 import { MonthChoice, sumColumns, Tiles } from "../usage.js";
 
 /** @import { Usage, UsageRow } from "../../types.js" */
@@ -22,6 +23,7 @@ export function MyUsage() {
       ${(/** @type {Usage} */ found) => html`
         ${back === 0 && found.budget.monthly_tokens !== null && html`<${Budget} budget=${found.budget} />`}
         <${Tiles} totals=${found.totals} />
+        ${back === 0 && html`<${OwnRoom} room=${found.room} most=${found.most} reload=${usage.reload} />`}
         <${Days} rows=${found.rows} />
       `}
     <//>
