@@ -64,6 +64,19 @@ def test_a_stream_ends_with_an_error_when_its_sign_in_has_ended(user: Person, ga
     _ends_of(user.server, user.token, partial(user.http.post, "/auth/logout"), gates, "signed-out")
 
 
+def test_a_request_whose_agent_says_nothing_ends_at_once_and_is_dropped(user: Person, gates: Gates) -> None:
+    with ThreadPoolExecutor() as pool:
+        body = chat_body("silent hushed")
+        client = user.server.client(headers=bearer(user.token))
+        asked = pool.submit(client.post, CHAT, json=body)
+        gates.await_reached("hushed")
+        assert user.http.post("/auth/logout").is_success
+        answer = asked.result(timeout=20)
+        assert answer.status_code == 401
+        assert answer.json()["error"]["code"] == "session_ended"
+        gates.await_gone("hushed")
+
+
 def test_a_stream_goes_on_when_another_token_is_revoked(user: Person, gates: Gates) -> None:
     (_, secret), (other, _) = new_token(user.http), new_token(user.http)
     body = chat_body("gates other 1", stream=True)

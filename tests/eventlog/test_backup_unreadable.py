@@ -1,6 +1,7 @@
 """eventlog.backup.archive: files and folders that whoever makes the backup may not read."""
 
 import os
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -53,7 +54,7 @@ def test_what_an_agent_lets_nobody_read_is_left_out_and_named_and_the_rest_comes
     _shut(home / "shut")
     _shut(home / "listed only", 0o400)
     manifest = files.write()
-    shut = ["listed only", "shut", "shut.txt", "listed only/inside"]
+    shut = ["listed only", "listed only/inside", "shut", "shut.txt"]
     assert manifest.left_out == [f"users/ada/{name}" for name in shut]
     assert set(manifest.digests) == {"events.db", "vault.db", "users", "users/ada", "users/ada/open.txt"}
     into = files.backups.parent / "unpacked"
@@ -81,3 +82,25 @@ def test_a_secret_that_may_not_be_read_fails_the_backup(files: Files, what: str)
     with pytest.raises(PermissionError):
         write_backup(files.backup, Contents(files.log, files.vault, {"secrets": secrets}), {})
     assert list(files.backups.iterdir()) == []
+
+
+def test_folders_too_deep_for_names_are_left_out_and_the_rest_comes_back(files: Files) -> None:
+    """Whatever an agent has built, everybody else has a backup."""
+    home = files.homes / "ada"
+    at = os.open(home, os.O_RDONLY)
+    for name in ("d" * 200, "e"):
+        for _ in range(1100):
+            os.mkdir(name, dir_fd=at)
+            inner = os.open(name, os.O_RDONLY, dir_fd=at)
+            os.close(at)
+            at = inner
+    os.close(at)
+    try:
+        manifest = files.write()
+        assert len(manifest.left_out) == 1
+        into = files.backups.parent / "unpacked"
+        into.mkdir()
+        assert read_backup(files.backup, into) == manifest
+        assert (into / "users" / "ada" / "open.txt").read_text() == "kept"
+    finally:
+        subprocess.run(["rm", "-rf", str(files.data), str(files.backups.parent / "unpacked")], check=True)

@@ -146,3 +146,21 @@ async def test_another_name_at_the_same_time_does_not_keep_an_old_hash_from_bein
     assert (now.name, now.password_changes) == ("Ada Lovelace", user.password_changes)
     assert not setup.accounts._hashing.is_outdated(now.password_hash)
     assert await _opens(setup, PASSWORD)
+
+
+async def test_a_new_password_and_the_end_of_the_other_sign_ins_are_one_commit(
+    setup: AccountsSetup, ada: User
+) -> None:
+    """Nothing can come between: no crash, no disk that refuses, no client that hangs up."""
+    kept, *others = [await setup.accounts.open_session(ada, "", ORIGIN) for _ in range(4)]
+    commits: list[list[str]] = []
+    setup.log.listen(lambda records: commits.append([r.type for r in records]))
+    await setup.accounts.change_password(ada, PASSWORD, NEW, kept, ORIGIN)
+    assert sorted(commits[-1]) == ["session.revoked"] * 3 + ["user.password_changed"]
+    assert [s.id for s in setup.views.sessions.of_user(ada.id)] == [kept.id]
+    assert others
+
+
+async def test_a_user_has_so_many_sign_ins_and_the_oldest_end(setup: AccountsSetup, ada: User) -> None:
+    made = [await setup.accounts.open_session(ada, "", ORIGIN) for _ in range(105)]
+    assert [s.id for s in setup.views.sessions.of_user(ada.id)] == [s.id for s in made[5:]]

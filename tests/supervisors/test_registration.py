@@ -1,5 +1,6 @@
 """Making accounts: one for each address, one admin, no slug twice, whoever comes at the same moment."""
 
+import re
 import threading
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -96,6 +97,15 @@ async def test_of_all_who_want_to_be_admin_at_once_one_is(setup: AccountsSetup) 
 async def test_all_who_want_one_slug_at_once_get_one_each(setup: AccountsSetup) -> None:
     made = await _race(setup, tuple(f"ada@example{n}.org" for n in range(8)))
     assert sorted(u.slug for u in made) == sorted(["ada", *(f"ada{n}" for n in range(2, 9))])
+
+
+async def test_no_number_of_accounts_uses_up_a_short_name(
+    setup: AccountsSetup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Short names are never given out again: whoever makes accounts with one must not take it from all others."""
+    monkeypatch.setattr(setup.views.users, "slug_taken", lambda slug: len(slug) < len("ada1000"))
+    made = await _register(setup, "ada@example.org")
+    assert re.fullmatch(r"ada[0-9a-f]{8}", made.slug)
 
 
 @pytest.mark.parametrize("times", [1, 3])

@@ -12,6 +12,7 @@ import httpx
 import pytest
 import trio
 
+from eventlog.filter import Filter
 from projections.usage import DAY
 from tests.harness.clock import Clock
 from tests.harness.contract import is_openai_error, is_problem, new_email
@@ -270,6 +271,26 @@ async def test_agents_whose_files_are_too_many_are_neither_asked_nor_started(
         assert (await client.delete(f"/api/agents/{agent}?files=true")).status_code == 204
         assert not home.exists()
         assert await _measured(stack, client) < 100_000
+
+
+async def test_runners_are_stopped_when_there_are_too_many_files(tmp_path: Path) -> None:
+    async with inside(tmp_path, files_mib_per_user=2) as stack:
+        client = await stack.sign_up(new_email())
+        await _json(client, "POST", "/api/runners/demo/start")
+        slug = (await _json(client, "GET", "/auth/me"))["user"]["slug"]
+        home = stack.stack.settings.stack_data_root / "users" / slug / "demo"
+        pool = stack.stack.services.pool
+        assert await _measured(stack, client) < MIB
+        pool.stop_over_allowance(await _me(client))
+        assert pool.statistics()["ready"] == 1
+        _one_large_file(home)
+        assert await _measured(stack, client) > 2 * MIB
+        pool.stop_over_allowance(await _me(client))
+        with trio.fail_after(20):
+            while pool.statistics()["absent"] != 1:
+                await trio.sleep(0.05)
+        stopped = await stack.stack.services.log.read(Filter(types=("runner.stopped",)), limit=-1)
+        assert [r.event.reason for r in stopped] == ["files_full"]
 
 
 async def test_links_are_not_followed_and_what_they_lead_to_is_not_counted(tmp_path: Path) -> None:

@@ -214,3 +214,13 @@ def test_an_agent_that_fails_or_never_tells_costs_nothing(server: Server, user: 
     assert user.chat("say hello", stream=True).is_success
     eventually(lambda: used(user) == TOLD, "the last one alone is counted")
     assert totals(user)["estimated"] == 0
+
+
+def test_what_nobody_would_count_is_refused_to_whoever_has_a_budget(server: Server, user: Person) -> None:
+    body = {"model": "scripted", "input": "hello", "background": True}
+    assert send(user, "/v1/responses", body).is_success
+    give(server, user, 10**6)
+    is_openai_error(send(user, "/v1/responses", body), 400, "background_not_counted")
+    for name in ("x-http-method-override", "X-HTTP-Method", "x-method-override"):
+        seen = user.http.get("/v1/x?model=scripted", headers={**user.bearer, name: "POST"}).json()
+        assert name.lower() not in seen["headers"]

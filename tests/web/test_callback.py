@@ -1,6 +1,7 @@
 """POST /api/internal/agents/{id}/event: what an agent may say from inside its runner."""
 
 import json
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from tests.harness.poison import nested
 from tests.harness.processes import runner_processes
 from tests.harness.server import Server
 from tests.harness.sse import until
+from tests.harness.waiting import eventually
 
 Json = dict[str, Any]
 
@@ -35,6 +37,7 @@ class Agent:
         self.id: str = started["agent_id"]
         port = started["host_port"]
         (runner,) = [r for r in runner_processes(user.server) if r.port == port]
+        self.kill = runner.kill
         environ = Path(f"/proc/{runner.pid}/environ").read_bytes().split(b"\0")
         self.env = dict(line.decode().split("=", 1) for line in environ if line)
         self.key = self.env["AGENT_STACK_RUNNER_API_KEY"]
@@ -135,6 +138,26 @@ def test_an_agent_without_a_runner_has_no_say(user: Person, agent: Agent) -> Non
     is_problem(agent.say(agent="unknown"), 404)
     user.http.delete("/api/runners/demo")
     is_problem(agent.say(), 404)
+
+
+def test_the_key_of_an_agent_that_has_died_opens_nothing(user: Person, agent: Agent) -> None:
+    conversation = user.conversation("demo")
+    agent.kill()
+    eventually(lambda: agent.say().status_code == 404, "its end is noticed")
+    said = len(user.read(conversation)["messages"])
+    is_problem(agent.say(), 404)
+    assert len(user.read(conversation)["messages"]) == said
+
+
+def test_the_body_of_a_stranger_is_not_listened_to(user: Person, agent: Agent) -> None:
+    """A body of this kind may be large, and anybody may send one."""
+    head = (
+        f"POST /api/internal/agents/{agent.id}/event HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer wrong\r\n"
+        "Content-Type: application/json\r\nContent-Length: 6000000\r\n\r\n"
+    )
+    with socket.create_connection(("127.0.0.1", user.server.port), 10) as stranger:
+        stranger.sendall(head.encode())
+        assert stranger.recv(100).startswith(b"HTTP/1.1 403 ")
 
 
 def test_the_key_of_an_earlier_start_is_a_wrong_one(user: Person, agent: Agent) -> None:

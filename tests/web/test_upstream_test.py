@@ -1,6 +1,7 @@
 """POST /api/me/env-overrides/test: does the model behind an agent answer, and does it take the key?"""
 
 import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -252,24 +253,22 @@ def test_the_server_met_all_this_without_an_error_of_its_own(server: Server) -> 
 # -- from within ------------------------------------------------------------------------------------------
 
 
-class Names(trio.abc.HostnameResolver):
+class Names:
     """A name server that changes its mind: each name's next address, and then the last one again."""
+
+    SOCK_STREAM = socket.SOCK_STREAM
 
     def __init__(self, **addresses: list[str]) -> None:
         self._addresses = addresses
 
-    async def getaddrinfo(self, host: Any, port: Any, *_: Any, **__: Any) -> Any:
-        name = (host if isinstance(host, str) else host.decode()).partition(".")[0]
-        left = self._addresses[name]
+    def getaddrinfo(self, host: str, port: int, **_: Any) -> Any:
+        left = self._addresses[host.partition(".")[0]]
         address = left.pop(0) if len(left) > 1 else left[0]
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
-        return [(family, socket.SOCK_STREAM, 6, "", (address, int(port)))]
-
-    async def getnameinfo(self, *_: Any) -> Any:
-        raise NotImplementedError
+        return [(family, socket.SOCK_STREAM, 6, "", (address, port))]
 
 
-NOWHERE = "4000::1"
+NOWHERE = "2a0f:ffff::1"
 """A public address at which nobody is."""
 
 
@@ -349,10 +348,10 @@ async def test_the_key_that_the_admin_shares_goes_only_where_the_admin_says(
 @pytest.mark.usefixtures("short")
 @pytest.mark.parametrize("answers", [["127.0.0.1"], [NOWHERE, "127.0.0.1"], ["10.0.0.1", NOWHERE]])
 async def test_no_name_leads_a_user_to_the_server_itself(
-    tmp_path: Path, declared: Path, models: ModelServer, answers: list[str]
+    tmp_path: Path, declared: Path, models: ModelServer, monkeypatch: pytest.MonkeyPatch, answers: list[str]
 ) -> None:
     models.asked.clear()
-    trio.socket.set_custom_hostname_resolver(Names(models=answers))
+    monkeypatch.setattr("web.keys.upstream.socket", Names(models=answers))
     async with inside(tmp_path, backends_config_path=declared) as stack:
         user = await stack.sign_up(new_email())
         found = await _tried(user, models.url("good", "models.example.org"))
@@ -361,11 +360,35 @@ async def test_no_name_leads_a_user_to_the_server_itself(
 
 
 async def test_the_address_that_was_looked_at_is_the_one_that_is_asked_under_its_name(
-    tmp_path: Path, declared: Path, models: ModelServer
+    tmp_path: Path, declared: Path, models: ModelServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     models.asked.clear()
-    trio.socket.set_custom_hostname_resolver(Names(models=["127.0.0.1", NOWHERE]))
+    monkeypatch.setattr("web.keys.upstream.socket", Names(models=["127.0.0.1", NOWHERE]))
     async with inside(tmp_path, backends_config_path=declared) as stack:
         found = await _tried(await stack.admin(), models.url("good", "models.example.org"))
     assert found["ok"] is True
     assert models.asked[0][1]["host"] == f"models.example.org:{models.port}"
+
+
+@pytest.mark.usefixtures("short")
+async def test_names_that_take_for_ever_to_be_found_hold_up_nobody_but_who_tests(
+    tmp_path: Path, declared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answered = threading.Event()
+
+    class Slow(Names):
+        def getaddrinfo(self, host: str, port: int, **_: Any) -> Any:
+            answered.wait(30)
+            return super().getaddrinfo(host, port)
+
+    monkeypatch.setattr("web.keys.upstream.socket", Slow(models=[NOWHERE]))
+    async with inside(tmp_path, backends_config_path=declared) as stack, trio.open_nursery() as nursery:
+        try:
+            user, reader = await stack.sign_up(new_email()), await stack.sign_up(new_email())
+            for _ in range(60):
+                nursery.start_soon(_tried, user, "https://models.example.org/v1")
+            await trio.sleep(0.5)
+            with trio.fail_after(10):  # Threads that all share would be taken by now.
+                assert (await reader.post("/api/conversations", json={"backend": "keyed"})).is_success
+        finally:
+            answered.set()

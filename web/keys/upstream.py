@@ -130,9 +130,8 @@ def _judged(host: str, models: list[str] | None, model: str) -> Tested:
 
 async def _resolved(host: str, port: int) -> Address | None:
     """Return an address of a host; None when it is not public and the caller may not test those. Raises OSError."""
-    found = await trio.to_thread.run_sync(
-        partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM), abandon_on_cancel=True, limiter=_LOOK_UPS
-    )
+    ask = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+    found = await trio.to_thread.run_sync(ask, abandon_on_cancel=True, limiter=_LOOK_UPS)
     address = ip_address(found[0][4][0])
     may = caller().user.role == "admin" or services().settings.private_upstreams
     return address if may or is_public(address) else None
