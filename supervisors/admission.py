@@ -3,15 +3,15 @@
 import math
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
+
+import trio
 
 from domain.errors import TooMany
 from domain.limits.bucket import Buckets, Rate
 from projections.users import User
 from supervisors.allowance import Allowance
-from supervisors.budgets import Budgets
+from supervisors.budgets import WAIT_SECONDS, Budgets, HeldError
 from supervisors.usage import UsageMeter
 
 _MINUTE = 60.0
@@ -41,7 +41,23 @@ class Admission:
         """Return how many answers are being written, and for how many users."""
         return {"running": self._running.total(), "users": len(self._running)}
 
-    def admit(self, user: User) -> Admitted:
+    async def admit(self, user: User) -> Admitted:
+        """Let one more answer be written, until it is released; wait a while for what is left of a budget.
+
+        Raises as `admit_now`.
+        """
+        deadline = trio.current_time() + WAIT_SECONDS
+        while True:
+            try:
+                return self.admit_now(user)
+            except HeldError:
+                is_my_turn = False
+                with trio.move_on_at(deadline):
+                    is_my_turn = await self._budgets.wait(user.id)
+                if not is_my_turn:
+                    raise
+
+    def admit_now(self, user: User) -> Admitted:
         """Let one more answer be written, until it is released.
 
         Raises TooMany, with `retry_after` in seconds when that is known, when it is one too many; Full when the
@@ -78,12 +94,3 @@ class Admission:
         if not self._running[user_id]:
             del self._running[user_id]
         self._budgets.give_back(user_id, admitted.tokens)
-
-    @contextmanager
-    def admitted(self, user: User) -> Iterator[None]:
-        """Admit one answer, and release it at the end."""
-        admitted = self.admit(user)
-        try:
-            yield
-        finally:
-            self.release(admitted)

@@ -1,18 +1,28 @@
 """Budgets of tokens hold, however many answers a user asks for at once.
 
-What an answer takes is known only at its end. So a part of the budget is held back for each one that is being
-written: as much as the user's answers are known to take, and a sixteenth of the budget at least. Until that is
-known, it is all that is left.
+What an answer takes is known only at its end, and an agent makes many calls of a model for one. So a part of the
+budget is held back for each answer that is being written, and whoever asks for one too many has to wait.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
+
+import trio
 
 from domain.errors import TooMany
 from projections.users import User
-from supervisors.usage import BUDGET_PARTS, UsageMeter
+from supervisors.usage import UsageMeter
 
+LEAST_HELD = 50_000
+"""Tokens that are held back for an answer, unless the user's answers take more on average."""
+WAIT_SECONDS = 20.0
+MOST_WAITING = 32
+"""Of one user's requests, at a time."""
 _BUSY_SECONDS = 1
 """When to come again: any answer may end at any time."""
+
+
+class HeldError(TooMany):
+    """What is left of a budget is held back for answers that are being written."""
 
 
 class Budgets:
@@ -21,21 +31,19 @@ class Budgets:
     def __init__(self, usage: UsageMeter) -> None:
         self._usage = usage
         self._held: Counter[str] = Counter()
+        self._waiting: defaultdict[str, trio.lowlevel.ParkingLot] = defaultdict(trio.lowlevel.ParkingLot)
 
     def needed(self, user: User) -> int:
-        """Return how many tokens to hold back for one more answer. Raises TooMany when there are not enough.
+        """Return how many tokens to hold back for one more answer. Raises TooMany, HeldError when that may change.
 
         While nothing is held back, one answer may take more than is left: nobody knows before.
         """
         self._usage.check_budget(user)
         if user.monthly_tokens is None:
             return 0
-        left = user.monthly_tokens - self._usage.tokens_this_month(user.id)
-        usual = self._usage.usual_answer(user.id)
-        needed = left if usual is None else max(usual, -(-user.monthly_tokens // BUDGET_PARTS))
-        held = self._held[user.id]
-        if held and held + needed > left:
-            raise TooMany(
+        needed, held = max(LEAST_HELD, self._usage.usual_answer(user.id)), self._held[user.id]
+        if held and held + needed > user.monthly_tokens - self._usage.tokens_this_month(user.id):
+            raise HeldError(
                 "Answers of yours are being written that may use up what is left of this month's budget. "
                 "Wait until one is done.",
                 code="budget_held",
@@ -49,7 +57,22 @@ class Budgets:
             self._held[user_id] += tokens
 
     def give_back(self, user_id: str, tokens: int) -> None:
-        """Hold back so many less: the answer has been counted."""
-        self._held[user_id] -= tokens
-        if not self._held[user_id]:
-            del self._held[user_id]
+        """Hold back so many less: the answer has been counted. Who waits may ask again, the first one first."""
+        if tokens:
+            self._held[user_id] -= tokens
+            if not self._held[user_id]:
+                del self._held[user_id]
+            if user_id in self._waiting:
+                self._waiting[user_id].unpark_all()
+
+    async def wait(self, user_id: str) -> bool:
+        """Wait until an answer of a user is done; False, at once, when too many wait already."""
+        lot = self._waiting[user_id]
+        if len(lot) >= MOST_WAITING:
+            return False
+        try:
+            await lot.park()
+            return True
+        finally:
+            if not lot and self._waiting.get(user_id) is lot:
+                del self._waiting[user_id]

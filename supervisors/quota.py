@@ -7,6 +7,7 @@ from domain.errors import TooMany
 from domain.limits.bucket import Buckets, Rate
 
 _MINUTE = 60.0
+_TESTS_PER_MINUTE = 120
 _UNIT = 1024
 """Bytes that are counted as one."""
 
@@ -18,6 +19,7 @@ class Quota:
         units = (mib_per_minute << 20) // _UNIT
         self._mib = mib_per_minute
         self._texts = Buckets(Rate(units, _MINUTE / units)) if units else None
+        self._tests = Buckets(Rate(_TESTS_PER_MINUTE, _MINUTE / _TESTS_PER_MINUTE))
         self._posts = Buckets(Rate(posts_per_minute, _MINUTE / posts_per_minute)) if posts_per_minute else None
 
     def take_text(self, user_id: str, text: str, more: int = 0) -> None:
@@ -30,6 +32,13 @@ class Quota:
         """Count an answer, which is kept however long it has become: the next text may have to wait for it."""
         if self._texts is not None:
             self._texts.spend(user_id, time.monotonic(), _units(text))
+
+    def take_test(self, user_id: str) -> None:
+        """Count a test of a connection, for which the server asks an address that a user names. Raises TooMany."""
+        wait = self._tests.take(user_id, time.monotonic())
+        _refuse(
+            wait, f"You have tested {_TESTS_PER_MINUTE} times within a minute, which is the most.", "too_many_tests"
+        )
 
     def take_post(self, agent_id: str) -> None:
         """Count something that an agent posts by itself. Raises TooMany."""

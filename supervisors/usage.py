@@ -23,8 +23,6 @@ from projections.views import Views
 from supervisors.commands.stream_end import StreamEnds
 
 FLUSH_SECONDS = 120.0
-BUDGET_PARTS = 16
-"""Nothing is known to take less than such a part of a budget, until its tokens are told."""
 
 _logger = structlog.get_logger("usage")
 
@@ -75,16 +73,22 @@ class UsageMeter:
         self._windows: defaultdict[str, _Window] = defaultdict(lambda: _Window(int(time.time())))
         self._closed: defaultdict[str, list[_Window]] = defaultdict(list)
         """Windows that are being written, or that the disk has refused so far."""
-        self._largest: dict[str, int] = {}
-        """Tokens of each user's largest answer since the start."""
 
     def count(
-        self, agent: Agent, backend: Backend, model: str, usage: Usage | None, *, failed: bool, cut: bool = False
+        self,
+        agent: Agent,
+        backend: Backend,
+        model: str,
+        usage: Usage | None,
+        *,
+        failed: bool,
+        cut: int | None = None,
     ) -> None:
         """Count one request; `usage` is what the agent told of it, None when it told nothing.
 
-        With `cut`, the answer broke off, perhaps just before the agent would tell: for a budget it counts all the
-        same. A model that is not declared counts under the backend's name: there could be any number of them.
+        `cut` is for an answer that broke off, perhaps just before the agent would tell: about how many tokens it
+        has taken by what was sent. For a budget it counts as the mean of this month, or as that if it is more. A
+        model that is not declared counts under the backend's name: there could be any number of them.
         """
         user_id = agent.user_id
         name = model if model in backend.models else backend.name
@@ -93,14 +97,11 @@ class UsageMeter:
         found.errors += failed
         prompt = usage.prompt_tokens if usage else None
         completion = usage.completion_tokens if usage else None
-        took = (prompt or 0) + (completion or 0)
         if prompt is None and completion is None:
             found.unknown += not failed
-            found.estimated += self._estimate(user_id) if cut else 0
+            found.estimated += self._estimate(user_id, cut)
         found.prompt_tokens += prompt or 0
         found.completion_tokens += completion or 0
-        if not cut and not failed:
-            self._largest[user_id] = max(took, self._largest.get(user_id, 0))
 
     def note_token(self, user_id: str, token_id: str) -> None:
         """Note that an API token is being used."""
@@ -115,24 +116,15 @@ class UsageMeter:
         """Return how many tokens a user has used in this month (UTC)."""
         return self._month(user_id).tokens
 
-    def usual_answer(self, user_id: str) -> int | None:
-        """Return how many tokens an answer to a user may well take, None when nobody knows yet.
-
-        That is what the largest one has taken since the start, or the mean of this month.
-        """
-        return self._largest.get(user_id, self._mean(user_id))
-
-    def _mean(self, user_id: str) -> int | None:
+    def usual_answer(self, user_id: str) -> int:
+        """Return how many tokens an answer to a user takes, by the mean of this month; 0 when nobody knows yet."""
         month = self._month(user_id)
-        return -(-month.told // month.answers) if month.answers else None
+        return -(-month.told // month.answers) if month.answers else 0
 
-    def _estimate(self, user_id: str) -> int:
-        """Return what counts for an answer that broke off: the mean of this month, else a part of the budget."""
+    def _estimate(self, user_id: str, cut: int | None) -> int:
         user = self._views.users.find(user_id)
-        if user is None or user.monthly_tokens is None:
-            return 0
-        mean = self._mean(user_id)
-        return -(-user.monthly_tokens // BUDGET_PARTS) if mean is None else mean
+        has_budget = user is not None and user.monthly_tokens is not None
+        return max(cut, self.usual_answer(user_id)) if has_budget and cut is not None else 0
 
     def _month(self, user_id: str) -> MonthRow:
         now = time.time()
@@ -162,7 +154,6 @@ class UsageMeter:
         """Drop what was counted for a user who was deleted."""
         self._windows.pop(user_id, None)
         self._closed.pop(user_id, None)
-        self._largest.pop(user_id, None)
 
     def not_writing(self) -> AbstractAsyncContextManager[None]:
         """While this lasts, no usage becomes an event."""

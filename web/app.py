@@ -37,6 +37,7 @@ from web.inspector.events import blueprint as events
 from web.inspector.health import blueprint as health
 from web.inspector.streams import blueprint as streams
 from web.keys.routes import blueprint as keys
+from web.limits import MAX_STRANGERS_BYTES
 from web.operations.routes import blueprint as operations
 from web.problems import Problem, handle_errors
 from web.runners.routes import blueprint as runners
@@ -133,7 +134,9 @@ def make_app(services: Services, guard: Guard, metrics: CollectorRegistry = REGI
         if request.path.startswith("/api/admin/"):
             admin_origin()
         elif request.blueprint == callback.name:
-            identified((request.view_args or {})["agent_id"])
+            length = request.content_length
+            if length is None or length > MAX_STRANGERS_BYTES:
+                identified((request.view_args or {})["agent_id"])
         elif request.path.startswith("/api/"):
             who = caller()
             if request.method not in SAFE_METHODS | {"DELETE"} and request.endpoint not in _WAYS_OUT:
@@ -141,7 +144,7 @@ def make_app(services: Services, guard: Guard, metrics: CollectorRegistry = REGI
         elif request.path.startswith("/auth/") and request.method not in SAFE_METHODS:
             anonymous_origin()
             if request.endpoint != "auth.logout":
-                count_attempt()
+                count_attempt(signs_in=request.endpoint == "auth.login")
         await look_through_large_body()
 
     @app.after_request

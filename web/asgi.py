@@ -21,7 +21,7 @@ from web.auth.address import client_site
 from web.auth.guard import cookie_name, ended
 from web.auth.names import NO_NAME, UNNAMED, Names, must_name_us
 from web.auth.pages import SAFE_METHODS
-from web.context import ADDRESSED, CORRELATION, ENDINGS, HEADERS, STILL_GOOD
+from web.context import ADDRESSED, CORRELATION, ENDINGS, HEADERS, SHUT_OUT, STILL_GOOD
 from web.openai.errors import error_body
 from web.openai.headers import SANDBOX, isolation, tells
 from web.operations.metrics import REQUEST_SECONDS, REQUESTS
@@ -227,12 +227,14 @@ class Front:
         return None
 
     async def _ask_quart(self, scope: Scope, body: _Body, send: Send) -> None:
-        with ExitStack() as endings:
-            scope[ENDINGS] = endings
+        with trio.CancelScope() as reading, ExitStack() as endings:
+            scope[ENDINGS], scope[SHUT_OUT] = endings, reading.cancel
             receive: Receive = body.receive
             if body.is_large:  # Nothing else is counted, nor need it be known where it comes from.
                 receive = body.held(endings.enter_context(self._transit.hold(self._site(scope))))
             await self._quart(scope, receive, send)
+        if reading.cancelled_caught:
+            raise _RevokedError
         if body.refusal:
             body.taken = True
             error = body.refusal

@@ -1,21 +1,21 @@
 """What a handler needs to know of its request."""
 
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
-from typing import cast
+from typing import Any, cast
 
 import trio
 from quart import current_app, g, request
 
-from domain.errors import Forbidden
+from domain.errors import Forbidden, TooMany
 from eventlog.envelope import Origin
 from supervisors.wire.transit import Hold
 from web.auth import address
 from web.auth.devices import Device, Devices
 from web.auth.guard import Caller, Guard, bearer
 from web.auth.names import UNNAMED, Addressed
-from web.auth.pages import Asking, refuse_all_but_our_scripts, refuse_foreign_page
+from web.auth.pages import SAFE_METHODS, Asking, refuse_all_but_our_scripts, refuse_foreign_page
 from web.auth.throttle import SignInThrottle
 from web.seats import Desks, StreamSeats
 from web.services import Services
@@ -28,6 +28,8 @@ ADDRESSED = "agentstack.addressed"
 """Key of the ASGI scope under which is kept how a request named this server."""
 STILL_GOOD = "agentstack.still_good"
 """Key of the ASGI scope under which is kept what tells whether the caller, once known, would still be let in."""
+SHUT_OUT = "agentstack.shut_out"
+"""Key of the ASGI scope under which is kept what to call when the caller of a read is shut out."""
 ENDINGS = "agentstack.endings"
 """Key of the ASGI scope under which an ExitStack is kept that is closed at the end of the exchange."""
 
@@ -59,7 +61,11 @@ def caller() -> Caller:
     """
     if "caller" not in g:
         g.caller = _guard().identify_beyond_v1(_asking())
-        cast(dict[str, object], request.scope)[STILL_GOOD] = partial(_guard().is_good, g.caller)
+        scope = cast(dict[str, Any], request.scope)
+        scope[STILL_GOOD] = partial(_guard().is_good, g.caller)
+        if request.method in SAFE_METHODS and SHUT_OUT in scope:  # A change may be what shuts its caller out.
+            what_counts_then = lambda: scope[SHUT_OUT]()  # noqa: E731, PLW0108 - another may take its place
+            _endings().enter_context(_guard().watching(g.caller, what_counts_then))
     _guard().refuse_unless_good(g.caller)
     return cast(Caller, g.caller)
 
@@ -87,6 +93,11 @@ def person() -> Caller:
 def still_good() -> Callable[[], bool]:
     """Return what tells, later, whether the caller of this request would still be let in."""
     return partial(_guard().is_good, caller())
+
+
+def when_shut_out(call: Callable[[], None]) -> None:
+    """Have something called when the caller is shut out, in place of cutting the answer off."""
+    cast(dict[str, Any], request.scope)[SHUT_OUT] = call
 
 
 def take_stream_seat() -> tuple[trio.Lock, Hold]:
@@ -125,10 +136,17 @@ def devices() -> Devices:
     return cast(Devices, current_app.config["DEVICES"])
 
 
-def count_attempt() -> None:
-    """Count an attempt to sign in or up, on whatever account. Raises TooMany."""
-    known = device()
-    throttle().check_place(known.place if known else client_site())
+def count_attempt(*, signs_in: bool) -> None:
+    """Count an attempt to sign in or up, on whatever account. Raises TooMany.
+
+    To sign in, a device that is known has attempts of its own; those of its address are left when it has none.
+    """
+    known = device() if signs_in else None
+    if known:
+        with suppress(TooMany):
+            throttle().check_place(known.place)
+            return
+    throttle().check_place(client_site())
 
 
 def client_site() -> str:

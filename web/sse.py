@@ -10,7 +10,7 @@ from quart import Response, request
 from domain.errors import TooMany, Unavailable
 from supervisors.signals import Watch
 from supervisors.wire.transit import Hold
-from web.context import still_good, take_stream_seat
+from web.context import still_good, take_stream_seat, when_shut_out
 from web.services import Lifecycle
 
 KEEP_ALIVE_SECONDS = 15.0
@@ -97,6 +97,7 @@ def event_stream(source: Source, lifecycle: Lifecycle) -> Response:
     Raises TooMany when the caller has too many open.
     """
     is_head = request.method == "HEAD"
+    when_shut_out(source.watch.wake)  # It then ends as any other, and not in the middle.
     return Response(
         b"" if is_head else EventStream(source, lifecycle, still_good(), *take_stream_seat()),
         content_type="text/event-stream",

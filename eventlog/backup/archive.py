@@ -29,7 +29,7 @@ MANIFEST = "manifest.json"
 _FORMAT = 1
 _BLOCK = 1 << 20
 _MODE = 0o777
-_OUT_OF_REACH = frozenset({errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP})
+_OUT_OF_REACH = frozenset({errno.ENAMETOOLONG, errno.ELOOP})
 """Why what an agent has written cannot be read: it is left out, and is no reason to have no backup."""
 _PARTIAL, _SCRATCH = ".agent-stack-backup-", ".backup-"
 
@@ -117,7 +117,8 @@ def _write(file: BinaryIO, copies: tuple[Path, Path], contents: Contents, about:
                 try:
                     _add(tar, path, member, digests)
                 except OSError as error:
-                    if name not in contents.foreign or error.errno not in _OUT_OF_REACH:
+                    is_out_of_reach = isinstance(error, PermissionError) or error.errno in _OUT_OF_REACH
+                    if name not in contents.foreign or not is_out_of_reach:
                         raise
                     left_out.append(member)
         listed = {name: list(_listing(folder)) for name, folder in contents.listed.items()}
@@ -142,7 +143,7 @@ def _add(tar: tarfile.TarFile, path: Path, name: str, digests: dict[str, str]) -
         info.type, info.linkname = tarfile.REGTYPE, ""  # Of two names of one file, each is a file.
     if not info.isreg():
         if info.isdir() and not os.access(path, os.R_OK | os.X_OK):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+            raise PermissionError(path)
         if info.isdir() or info.issym():
             tar.addfile(info)
             digests[name] = _digest_of(info)

@@ -17,7 +17,7 @@ from projections.views import Views
 INTERVAL_SECONDS = 300.0
 _AGAIN_SECONDS = 10.0
 """How long after a measurement the next one is made for who asks for it."""
-_MOST_SECONDS = 120.0
+_MOST_SECONDS = 600.0
 _FILE_BYTES = 4096
 """What a file counts for at least: an empty one takes a place, too."""
 
@@ -43,8 +43,10 @@ class HomeSizes:
         self._called = trio.Event()
 
     def of(self, user_id: str) -> Measured | None:
-        """Return what was measured last for a user, None when nothing was yet."""
-        return self._known.get(user_id)
+        """Return what was measured last for a user, None when nothing was yet of what there is."""
+        known, user = self._known.get(user_id), self._views.users.find(user_id)
+        is_none = known is None and user is not None and not (self._users / user.slug).exists()
+        return Measured(0, time.time()) if is_none else known
 
     def ask(self, user_id: str) -> None:
         """Have a user's homes measured again soon: files may have been removed."""
@@ -68,11 +70,13 @@ class HomeSizes:
         if not folder.is_dir():
             self._known[user.id] = Measured(0, time.time())
             return
-        with trio.move_on_after(_MOST_SECONDS):
+        with trio.move_on_after(_MOST_SECONDS) as patience:
             blocks, files = await _du("-k", folder), await _du("--inodes", folder)
             if blocks is not None:
                 size = max(blocks * 1024, (files or 0) * _FILE_BYTES)
                 self._known[user.id] = Measured(size, time.time())
+        if patience.cancelled_caught:
+            _logger.warning("home_not_measured", folder=folder.name, error="it takes too long")
 
     async def _measure_on_demand(self, on_measured: Callable[[str], None]) -> None:
         while True:
@@ -90,6 +94,8 @@ async def _du(unit: str, folder: Path) -> int | None:
     command = ["nice", "du", "-s", "-x", unit, "--", str(folder)]
     try:
         done = await trio.run_process(command, capture_stdout=True, capture_stderr=True, check=False)
+        if done.returncode:
+            _logger.warning("home_not_measured_whole", folder=folder.name)
         return int(done.stdout.split(maxsplit=1)[0])
     except (OSError, ValueError, IndexError) as error:
         _logger.warning("home_not_measured", folder=folder.name, error=str(error) or type(error).__name__)

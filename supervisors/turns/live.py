@@ -22,6 +22,8 @@ class LiveTurn:
     model: str = ""
     """What the agent was asked as."""
     finish_reason: str = ""
+    asked_with: int = 0
+    """Bytes of the request to the agent."""
     told: UsageReader = field(default_factory=UsageReader)
     usage: Usage | None = None
     """What was told of the tokens, once the answer is over."""

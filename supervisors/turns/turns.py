@@ -41,6 +41,7 @@ from supervisors.turns.answer import (
     whole_answer,
 )
 from supervisors.turns.live import LiveTurn
+from supervisors.turns.usage import BYTES_PER_TOKEN
 from supervisors.usage import UsageMeter
 from supervisors.wire.coding import CodingError
 from supervisors.wire.reading import IDENTITY, each_piece, read_at_most
@@ -168,15 +169,15 @@ class Turns:
     async def _begin(
         self, conversation: Conversation, decide: Decide, turn_id: str, origin: Origin, content: str = ""
     ) -> LiveTurn:
-        if self._closing:
-            raise Unavailable("agent-stack is shutting down. Try again in a moment.", code="shutting_down")
+        self._refuse_at_the_end()
         agent = self._house.views.agents.owned(conversation.agent_id, conversation.user_id)
         self._house.backends.enabled(agent.backend)
         self._quota.take_text(conversation.user_id, content)
-        admitted = self._admission.admit(self._house.views.users.get(conversation.user_id))
+        admitted = await self._admission.admit(self._house.views.users.get(conversation.user_id))
         # Not cancelled half way: a turn that is in the log must run.
         with trio.CancelScope(shield=True):
             try:
+                self._refuse_at_the_end()
                 recorded = await self._conversations.repository.execute(
                     conversation.id, decide, origin, owner=conversation.user_id
                 )
@@ -188,6 +189,10 @@ class Turns:
             self._live[conversation.id] = live
             self._nursery.start_soon(self._run, live, agent, because, admitted)
         return live
+
+    def _refuse_at_the_end(self) -> None:
+        if self._closing:
+            raise Unavailable("agent-stack is shutting down. Try again in a moment.", code="shutting_down")
 
     async def _run(self, live: LiveTurn, agent: Agent, origin: Origin, admitted: Admitted) -> None:
         failure = ""
@@ -221,10 +226,10 @@ class Turns:
         TURNS.labels(agent.backend, outcome).inc()
         backend = self._house.backends.get(agent.backend)
         live.usage = live.told.usage()
-        is_over = live.size >= MAX_ANSWER  # It was not read to its end.
-        cut = is_over or bool(
-            live.runner_id if outcome in {"cancelled", "interrupted"} else outcome == "failed" and live.size
-        )
+        broke_off = outcome in {"cancelled", "interrupted"} or (outcome == "failed" and live.size > 0)
+        # One that is too long was not read to its end.
+        is_cut = live.runner_id and (broke_off or live.size >= MAX_ANSWER)
+        cut = (live.asked_with + live.size) // BYTES_PER_TOKEN if is_cut else None
         self._usage.count(agent, backend, live.model, live.usage, failed=outcome == "failed", cut=cut)
 
     async def _close(self, live: LiveTurn, event: Event, origin: Origin) -> None:
@@ -278,6 +283,7 @@ class Turns:
             **adapted.headers,
         }
         content = orjson.dumps(body if adapted.body is None else adapted.body)
+        live.asked_with = len(content)
         if live.hold:
             live.hold.grow(len(content))
         request = self._house.client.stream(

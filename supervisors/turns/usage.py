@@ -7,7 +7,10 @@ from domain.conversations.events import Usage
 
 MOST_TOKENS = 10**12
 """What is above was not counted by anybody."""
+BYTES_PER_TOKEN = 4
+"""About, of what people and models write."""
 _KEY = b'"usage"'
+_DONE = b"data: [DONE]"
 _LONGEST = 16 * 1024
 """Bytes of one usage that are looked at."""
 _ATTEMPTS = 8
@@ -26,9 +29,15 @@ class UsageReader:
         """What follows the last keys, each as long as it may be."""
         self._end = b""
         self._most: Usage | None = None
+        self.size = 0
+        """Bytes so far."""
+        self.is_done = False
+        """Whether a stream has said that it is done."""
 
     def add(self, data: bytes) -> None:
         """Take the next chunk. Of very many keys in one chunk, the last ones count."""
+        self.size += len(data)
+        self.is_done = self.is_done or _DONE in data
         for seen in self._seen:
             if len(seen) < _LONGEST:
                 seen.extend(data[: _LONGEST - len(seen)])

@@ -50,7 +50,7 @@ def arrange(stack: Stack, user: User, moment: str) -> None:
     elif moment == "stopped":
         _before(services.usage, "forget")
     elif moment == "half of the homes":
-        deletion.shutil.rmtree = _half_removed  # type: ignore[attr-defined]
+        vars(deletion)["remove"] = _half_removed
     elif moment == "homes gone":
         _before(deleting._vault, "destroy")
     else:
@@ -69,7 +69,7 @@ def _before(owner: Any, method: str) -> None:
     setattr(owner, method, lambda *_: kill())
 
 
-def _half_removed(folder: Path) -> None:
+async def _half_removed(folder: Path) -> str:
     for path in list(folder.iterdir())[:1]:
         shutil.copytree(path, folder.with_name("copy"))
     for path in folder.rglob("*"):
@@ -78,6 +78,7 @@ def _half_removed(folder: Path) -> None:
             break
     shutil.move(folder.with_name("copy"), folder / "copy")
     kill()
+    return ""
 
 
 async def main(user_id: str, moment: str) -> None:

@@ -124,6 +124,7 @@ def test_a_deleted_user_is_gone_with_all_that_was_theirs_and_nobody_elses() -> N
         "idle_choices": 1,
         "sessions": 1,
         "tokens": 1,
+        "footprints": 1,
         "keys": 1,
         "usage_rows": 1,
         "usage_months": 1,

@@ -86,9 +86,11 @@ async def test_a_key_and_a_token_go_also_when_the_homes_cannot_be_removed(
     stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     user = await make_user(stack, "ada@example.org")
-    users = stack.settings.stack_data_root / "users"
-    users.mkdir(exist_ok=True)
-    (users / user.slug).touch()
+
+    async def busy(_: object) -> str:
+        return "Device or resource busy"
+
+    monkeypatch.setattr("supervisors.commands.deletion.remove", busy)
 
     async def deed() -> None:
         await stack.services.keys.set(user.id, "scripted", KEY, "late", ORIGIN, at_once=False)

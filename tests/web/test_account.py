@@ -114,6 +114,12 @@ def test_a_weak_password_changes_nothing(human: Human, weak: str) -> None:
     assert human.login().status_code == 200
 
 
+def test_a_new_password_that_is_no_good_is_no_guess(human: Human) -> None:
+    for _ in range(15):
+        is_problem(human.change("short"), 400, "weak_password")
+    assert human.change(NEW).status_code == 200
+
+
 def test_ones_own_address_or_name_is_no_password(human: Human) -> None:
     human.here.patch("/api/me", json={"name": "Augusta Ada King"})
     for known in (human.email, human.email.upper(), f"{human.email}1", "augusta ada king", "Augusta Ada King!"):

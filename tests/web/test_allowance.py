@@ -148,8 +148,8 @@ async def test_the_admin_sees_what_everybody_takes_and_may_always_do_something_a
     listed = await _json(admin, "GET", "/api/admin/users")
     assert listed["most"]["log_per_day"] == MIB
     me = await _me(client)
-    (shown,) = [u for u in listed["users"] if u["id"] == me]
-    assert shown["room"] == {n: v for n, v in (await _room(client)).items() if n != "most"}
+    room = {n: v for n, v in (await _room(client)).items() if n != "most"}
+    assert listed["takes"][me] == {**room, "api_tokens": 0}
     assert (await admin.patch(f"/api/admin/users/{me}", json={"name": "Renamed"})).is_success
     assert (await admin.delete(f"/api/admin/users/{me}")).status_code == 204
 
@@ -247,7 +247,7 @@ async def test_agents_whose_files_are_too_many_are_neither_asked_nor_started(
 ) -> None:
     async with inside(tmp_path, files_mib_per_user=2) as stack:
         client, other = await stack.sign_up(new_email()), await stack.sign_up(new_email())
-        assert (await _room(client))["files"] is None
+        assert (await _room(client))["files"] == 0
         home = await _home(stack, client)
         assert await _measured(stack, client) < 100_000
         write(home)

@@ -46,6 +46,7 @@ NAMES = [
     "runners",
     "conversations",
     "usage",
+    "footprints",
     "unreadable",
 ]
 MOST_FRAMES = 200
@@ -95,7 +96,7 @@ def test_a_read_model_that_is_rebuilt_shows_the_same(past: World, name: str) -> 
     def shown() -> list[Any]:
         paths = ("/api/conversations", "/api/agents", "/api/me/sessions", "/api/me/tokens", "/api/me/env-overrides")
         return [past.person.http.get(path).json() for path in ("/auth/me", *paths)] + [
-            past.admin.get("/api/admin/users").json()
+            past.admin.get("/api/admin/users").json()["users"]
         ]
 
     before, rows = shown(), _projection(past, name)["rows"]

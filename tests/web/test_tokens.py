@@ -29,6 +29,7 @@ INFO = {
     "created_at": int,
     "expires_at": (int, None),
     "last_used_at": (int, None),
+    "older_than_password": bool,
 }
 
 

@@ -9,6 +9,7 @@ async def change_own_password(who: Caller, current: str, new: str) -> None:
 
     Raises Forbidden for a wrong current one, TooMany for too many of these, Invalid for a bad new one.
     """
+    services().accounts.check(who.user, name=None, password=new)  # What is no guess is not counted as one.
     # A sign-in is a device that is known: what strangers guess keeps nobody from changing the password.
     place, email = f"sign-in:{who.session.id}", who.user.email
     throttle().check_place(place)

@@ -1,5 +1,6 @@
 """/api/admin/users: listing, making, changing and deleting accounts."""
 
+import trio
 from pydantic import Field
 from quart import Blueprint, Response, jsonify
 from quart_schema import document_response, tag_blueprint, validate_request
@@ -11,29 +12,34 @@ from web.account.usage import Most, Room, most, room_of
 from web.auth.guard import Caller
 from web.auth.routes import Account, Credentials
 from web.context import admin_origin, person, services
+from web.pieces import Pieces, json_object
 from web.schemas import Answer, Request, Seconds
 
 blueprint = Blueprint("admin", __name__, url_prefix="/api/admin")
 tag_blueprint(blueprint, ["admin"])
+_AT_ONCE = 100
+"""Users that are described while nobody else has a turn."""
 
 
 class AdminAccount(Account):
-    """A user, when the account was made, and this month's tokens: the budget (null for none) and those used.
-
-    `api_tokens` tells how many there are, `room` what the user takes of the server.
-    """
+    """A user, when the account was made, and this month's tokens: the budget (null for none) and those used."""
 
     created_at: Seconds
     monthly_tokens: int | None
     used_tokens: int
+
+
+class Takes(Room):
+    """What a user takes of the server; `api_tokens` tells how many there are."""
+
     api_tokens: int
-    room: Room
 
 
 class AccountList(Answer):
-    """All users, newest first, and what each of them may take of the server."""
+    """All users, newest first; what each of them takes of the server, by id, and may take."""
 
     users: list[AdminAccount]
+    takes: dict[str, Takes]
     most: Most
 
 
@@ -73,8 +79,15 @@ class MonthlyTokens(Request):
 async def users() -> Response:
     """List all users."""
     admin_origin()
-    found = [_shown(u) for u in reversed(services().views.users.all())]
-    return jsonify(AccountList(users=found, most=most()).model_dump())
+    shown, takes = [], {}
+    for user in reversed(services().views.users.all()):
+        shown.append(_shown(user).model_dump())
+        api_tokens = len(services().views.tokens.of_user(user.id))
+        takes[user.id] = {**room_of(user.id).model_dump(), "api_tokens": api_tokens}
+        if not len(shown) % _AT_ONCE:
+            await trio.lowlevel.checkpoint()
+    pieces = json_object({"most": most().model_dump(), "takes": takes}, "users", shown)
+    return Response(Pieces(pieces), content_type="application/json")
 
 
 @blueprint.post("/users")
@@ -149,6 +162,4 @@ def _shown(user: User) -> AdminAccount:
         created_at=user.created_at,
         monthly_tokens=user.monthly_tokens,
         used_tokens=services().usage.tokens_this_month(user.id),
-        api_tokens=len(services().views.tokens.of_user(user.id)),
-        room=room_of(user.id),
     )

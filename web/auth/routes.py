@@ -1,12 +1,13 @@
 """/auth: signing up, in and out."""
 
 import hmac
+from contextlib import suppress
 
 from pydantic import Field
 from quart import Blueprint, Response, jsonify, request
 from quart_schema import document_response, tag_blueprint, validate_request
 
-from domain.errors import Forbidden, Unauthenticated
+from domain.errors import Forbidden, TooMany, Unauthenticated
 from eventlog.envelope import Origin
 from projections.users import User
 from supervisors.commands.invites import PREFIX, bad_invite
@@ -141,15 +142,26 @@ def _invitation(code: str) -> str:
 async def login(data: Credentials) -> Response:
     """Sign in."""
     origin = anonymous_origin()
-    known, account = device(), services().accounts.with_address(data.email)
-    is_known = known is not None and account is not None and account.id in known.users
-    place = known.place if known and is_known else client_site()
-    if known and not is_known:
-        throttle().check_place(place)  # So far it was counted as the device that it is for others.
-    throttle().check_account(place, data.email, is_known=is_known)
+    place, is_known = _counted_as(data.email)
     user = await services().accounts.authenticate(data.email, data.password)
     throttle().succeeded(place, data.email, is_known=is_known)
     return await _sign_in(user, origin)
+
+
+def _counted_as(email: str) -> tuple[str, bool]:
+    """Count an attempt on an account; return under which place, and whether that is a device that is known for it.
+
+    Somebody else may have the device's cookie: when its attempts are used up, those of the address are left.
+    """
+    known, account = device(), services().accounts.with_address(email)
+    if known and account and account.id in known.users:
+        with suppress(TooMany):
+            throttle().check_account(known.place, email, is_known=True)
+            return known.place, True
+    elif known:
+        throttle().check_place(client_site())  # So far it was counted as the device that it is for others.
+    throttle().check_account(client_site(), email, is_known=False)
+    return client_site(), False
 
 
 @blueprint.post("/logout")

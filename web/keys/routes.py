@@ -124,6 +124,7 @@ async def clear_value(name: str) -> Response:
 @validate_request(WhichUpstream)
 async def test_values(data: WhichUpstream) -> Response:
     """Ask the model behind an agent for its models, with the address and the key that count."""
+    services().quota.take_test(caller().user.id)
     return jsonify(UpstreamTested.model_validate(await test_upstream(data.backend)).model_dump())
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import trio
 
-from supervisors.turns.usage import UsageReader
+from supervisors.turns.usage import BYTES_PER_TOKEN, UsageReader
 from web.openai.body import Receive
 from web.openai.headers import HeaderList, isolation
 from web.openai.usage import without_usage
@@ -18,6 +18,7 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 FLUSH_BYTES = 64 * 1024
 """A burst longer than this is not gathered further: it bounds the memory of one stream."""
 _JSON = b"application/json"
+_EVENT_BYTES_PER_TOKEN = 40
 
 
 @dataclass(slots=True, eq=False)
@@ -40,18 +41,33 @@ class Exchange:
     """Whether what was sent last ends within an event, which only a huge one can."""
     hides_usage: bool = False
     """Whether the client did not ask for the usage that its stream ends with."""
-    cut: bool = False
+    stopping: bool = False
+    """Whether the server has no more time for it."""
     shut_out: bool = False
     """Whether its caller would not be let in any more."""
     failed: bool = False
     complete: bool = False
     """Whether all of the agent's answer has come."""
+    asked_with: int = 0
+    """Bytes of the body."""
     told: UsageReader = field(default_factory=UsageReader)
     ending: ExitStack = field(default_factory=ExitStack)
     """Closed before the last send: whoever has an answer may ask for the next one."""
     cors: HeaderList = field(default_factory=list)
     pending: list[bytes] = field(default_factory=list)
     pending_size: int = 0
+
+    @property
+    def cut(self) -> int | None:
+        """About how many tokens an answer has taken that broke off, None for one that has not.
+
+        In an event stream, most of the bytes are what surrounds a few words.
+        """
+        is_given_up = self.started or self.working.cancel_called
+        if not self.asked or self.complete or self.told.is_done or not is_given_up:
+            return None
+        per_token = _EVENT_BYTES_PER_TOKEN if self.is_event_stream else BYTES_PER_TOKEN
+        return self.asked_with // BYTES_PER_TOKEN + self.told.size // per_token
 
     def shut(self) -> None:
         """Drop the request: its caller would not be let in any more."""
@@ -67,6 +83,8 @@ class Exchange:
     def gather(self, data: bytes) -> None:
         """Add to the burst."""
         self.told.add(data)
+        if self.told.is_done:  # What an agent may still have to say is nothing that a client waits for.
+            self.ending.close()
         self.pending.append(data)
         self.pending_size += len(data)
 

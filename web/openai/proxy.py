@@ -38,6 +38,7 @@ from web.problems import LOG_REFUSED
 from web.services import Services
 
 _TIMEOUTS = {"timeout": {"connect": 10.0, "read": SILENCE_SECONDS, "write": 60.0, "pool": None}}
+_GOODBYE_SECONDS = 1.0
 _BROKEN = (httpcore2.NetworkError, httpcore2.ProtocolError, httpcore2.ConnectTimeout, httpcore2.WriteTimeout)
 
 _logger = structlog.get_logger("openai")
@@ -93,9 +94,11 @@ class OpenAISurface:
                 return
             # Before the body is read: who may not ask need not be listened to.
             with exchange.ending, self._services.transit.hold(caller.user.id) as hold:
-                exchange.ending.enter_context(self._services.admission.admitted(caller.user))
+                admission = self._services.admission
+                exchange.ending.callback(admission.release, await admission.admit(caller.user))
                 most = self._services.settings.max_body
-                body = await read_body(exchange.receive, exchange.headers, most, hold)
+                with trio.CancelScope() as reading, self._guard.watching(caller, reading.cancel):
+                    body = await read_body(exchange.receive, exchange.headers, most, hold)
                 self._guard.refuse_unless_good(caller)  # The body may have taken its time, as the runner may later.
                 await self._answer(exchange, caller, body)
         except ClientGoneError:
@@ -112,8 +115,10 @@ class OpenAISurface:
             with exchange.working, self._guard.watching(caller, exchange.shut):
                 await self._forward_or_explain(exchange, caller, body)
             if exchange.shut_out and not exchange.final:
-                await self._break_off(exchange, *described(ended()))
-            elif exchange.cut and not exchange.final:
+                exchange.ending.close()  # Whoever reads no more holds up nobody.
+                with trio.move_on_after(_GOODBYE_SECONDS):
+                    await self._break_off(exchange, *described(ended()))
+            elif exchange.stopping and not exchange.final:
                 await self._break_off(exchange, 503, "agent-stack is shutting down.")
             nursery.cancel_scope.cancel()
 
@@ -140,7 +145,7 @@ class OpenAISurface:
             query = exchange.scope["query_string"].decode("latin-1")
             model = parse_qs(query).get("model", [""])[0]
             to = await destination(self._services, caller, body, exchange.headers, model)
-            if exchange.scope["method"] not in SAFE_METHODS:
+            if body or exchange.scope["method"] not in SAFE_METHODS:
                 exchange.ending.callback(self._count, exchange, to)
             await self._forward(exchange, caller, to, body)
         except DomainError as error:
@@ -157,9 +162,7 @@ class OpenAISurface:
 
     def _count(self, exchange: Exchange, to: Destination) -> None:
         usage = exchange.told.usage()
-        is_given_up = exchange.started or exchange.working.cancel_called
-        broken_off = exchange.asked and not exchange.complete and is_given_up
-        self._services.usage.count(to.agent, to.backend, to.model, usage, failed=exchange.failed, cut=broken_off)
+        self._services.usage.count(to.agent, to.backend, to.model, usage, failed=exchange.failed, cut=exchange.cut)
 
     async def _forward(self, exchange: Exchange, caller: Caller, to: Destination, body: bytes) -> None:
         async def ask(run: Run) -> None:
@@ -189,7 +192,7 @@ class OpenAISurface:
             content=content,
             extensions=_TIMEOUTS,
         )
-        exchange.asked = True
+        exchange.asked, exchange.asked_with = True, len(content)
         response = await self._pool.handle_async_request(request)
         stream = response.extensions["network_stream"]
         try:
@@ -300,5 +303,5 @@ async def _watch_client(exchange: Exchange) -> None:
 
 async def _watch_shutdown(exchange: Exchange, cut: trio.Event) -> None:
     await cut.wait()
-    exchange.cut = True
+    exchange.stopping = True
     exchange.working.cancel()

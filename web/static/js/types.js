@@ -27,7 +27,8 @@
 /** @typedef {{id: string, device: string, created_at: number, expires_at: number, current: boolean}} Session */
 /** @typedef {{id: string, name: string, prefix: string, scope: "all" | "v1", models: string[], created_at: number, expires_at: number | null, last_used_at: number | null, older_than_password: boolean}} Token */
 /** @typedef {{id: string, note: string, prefix: string, uses: number, used: number, created_at: number, expires_at: number}} Invite */
-/** @typedef {User & {created_at: number, monthly_tokens: number | null, used_tokens: number, api_tokens: number, room: Room}} Member a user as the admin sees one */
+/** @typedef {User & {created_at: number, monthly_tokens: number | null, used_tokens: number}} Member a user as the admin sees one */
+/** @typedef {{users: Member[], takes: Record<string, Room & {api_tokens: number}>, most: Most}} Members by id of the user, what each takes of the server */
 
 /** @typedef {{requests: number, errors: number, prompt_tokens: number, completion_tokens: number, unknown: number, estimated: number, runner_seconds: number}} Sums `unknown` counts the requests whose tokens the agent did not tell */
 /** @typedef {Sums & {day: string, agent_id: string, backend: string, model: string}} UsageRow */

@@ -8,17 +8,17 @@ import { Form } from "../form.js";
 import { RoomTaken } from "../room.js";
 import { PasswordForSomebody } from "./password.js";
 
-/** @import { Member, Most } from "../../types.js" */
+/** @import { Member, Most, Room } from "../../types.js" */
 /** @typedef {{member: Member, reload: () => Promise<void>}} Props */
 
-/** @param {Props & {most: Most, onClose: () => void}} props */
-export function MemberDialog({ member, most, reload, onClose }) {
+/** @param {Props & {takes: Room & {api_tokens: number}, most: Most, onClose: () => void}} props */
+export function MemberDialog({ member, takes, most, reload, onClose }) {
   return html`
     <${Dialog} title=${member.email} onClose=${onClose}>
       <${Name} member=${member} reload=${reload} />
       <${Budget} member=${member} reload=${reload} />
-      <section><h3>Room on this server</h3><${RoomTaken} room=${member.room} most=${most} /></section>
-      ${member.role !== "admin" && html`<${Password} member=${member} reload=${reload} /><${Delete} member=${member} reload=${reload} />`}
+      <section><h3>Room on this server</h3><${RoomTaken} room=${takes} most=${most} /></section>
+      ${member.role !== "admin" && html`<${Password} member=${member} tokens=${takes.api_tokens} reload=${reload} /><${Delete} member=${member} reload=${reload} />`}
     <//>
   `;
 }
@@ -52,8 +52,8 @@ function Budget({ member, reload }) {
   `;
 }
 
-/** @param {Props} props */
-function Password({ member, reload }) {
+/** @param {Props & {tokens: number}} props */
+function Password({ member, tokens, reload }) {
   /** @param {Record<string, string>} fields @param {HTMLFormElement} form */
   async function save(fields, form) {
     await call("PATCH", `/api/admin/users/${member.id}`, { password: fields.password, revoke_tokens: fields.revoke_tokens === "on" });
@@ -66,7 +66,7 @@ function Password({ member, reload }) {
       <h3>New password</h3>
       <${Form} action="Set password" kind="" act=${save} done="Set. The person was signed out everywhere.">
         <${PasswordForSomebody} />
-        ${member.api_tokens > 0 && html`<label class="check"><input type="checkbox" name="revoke_tokens" /> Revoke ${count(member.api_tokens, "API token")}, too</label>`}
+        ${tokens > 0 && html`<label class="check"><input type="checkbox" name="revoke_tokens" /> Revoke ${count(tokens, "API token")}, too</label>`}
       <//>
     </section>
   `;

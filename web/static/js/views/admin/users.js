@@ -10,13 +10,12 @@ import { Table } from "../table.js";
 import { MemberDialog } from "./member.js";
 import { NewUser } from "./new_user.js";
 
-/** @import { Member, Most } from "../../types.js" */
+/** @import { Member, Members } from "../../types.js" */
 
 const MOST = 200;
-const NO_LIMITS = { log_per_day: null, conversations: null, files: null };
 
 export function Users() {
-  const users = /** @type {import("../../load.js").Resource<{users: Member[], most: Most}>} */ (useLoad("/api/admin/users"));
+  const users = /** @type {import("../../load.js").Resource<Members>} */ (useLoad("/api/admin/users"));
   const [making, setMaking] = useState(false);
   const [made, setMade] = useState("");
   const [managed, setManaged] = useState("");
@@ -40,7 +39,8 @@ export function Users() {
     label,
     kind: "number",
     cell: (u) => {
-      const one = shares(u.room, users.data?.most ?? NO_LIMITS)[index];
+      if (!users.data) return "–";
+      const one = shares(users.data.takes[u.id], users.data.most)[index];
       return html`<span class=${isFull(one) ? "error" : ""}>${taken(one)}</span>`;
     },
   });
@@ -64,14 +64,14 @@ export function Users() {
     <//>
     ${made && html`<p class="done" role="status">${made} can sign in now.</p>`}
     <${Loaded} of=${users}>
-      ${(/** @type {{users: Member[], most: Most}} */ found) => {
+      ${(/** @type {Members} */ found) => {
         const wanted = sought.trim().toLowerCase();
         const fitting = found.users.filter((u) => `${u.name}\n${u.email}`.toLowerCase().includes(wanted));
         const member = found.users.find((u) => u.id === managed);
         return html`
           <${Table} caption="Users" columns=${columns} rows=${fitting.slice(0, MOST)} keyOf=${(/** @type {Member} */ u) => u.id} empty="Nobody fits." />
           <p class="hint" role="status">${fitting.length > MOST ? `The first ${MOST} of ${count(fitting.length, "user")}: search for the others.` : count(fitting.length, "user")}</p>
-          ${member && html`<${MemberDialog} key=${member.id} member=${member} most=${found.most} reload=${users.reload} onClose=${() => setManaged("")} />`}
+          ${member && html`<${MemberDialog} key=${member.id} member=${member} takes=${found.takes[member.id]} most=${found.most} reload=${users.reload} onClose=${() => setManaged("")} />`}
         `;
       }}
     <//>
