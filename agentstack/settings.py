@@ -110,7 +110,9 @@ class Settings(BaseSettings):
         30, description="How many sign-ins and sign-ups one address may try in a minute; 0: any number."
     )
     sign_ins_per_account: Seconds = Field(
-        10, description="How many wrong passwords may be tried for one account in ten minutes; 0: any number."
+        10,
+        description="How many wrong passwords one address may try for one account in ten minutes, and ten times as "
+        "many all addresses together; devices that have signed in before are counted by themselves. 0: any number.",
     )
     requests_per_minute: Seconds = Field(
         600, description="How many answers a user may ask for in a minute; 0: any number."

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -18,8 +19,9 @@ def below(folder: Path) -> Iterator[Path]:
             left.pop()
             continue
         yield Path(entry.path)
-        if entry.is_dir(follow_symlinks=False):
-            left.append(_entries(entry.path))
+        with suppress(OSError):  # Where a file system does not tell, it is asked, by a name that may be too long.
+            if entry.is_dir(follow_symlinks=False):
+                left.append(_entries(entry.path))
 
 
 def _entries(folder: str | Path) -> Iterator["os.DirEntry[str]"]:

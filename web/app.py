@@ -46,7 +46,7 @@ from web.seats import Desks, StreamSeats
 from web.services import Services
 
 _WAYS_OUT = frozenset({"account.change_password", "conversations.cancel", "keys.test_values"})
-"""Changes for which there is always room in the log, as there is for whatever is deleted: they end something."""
+"""Changes that a full log allows, as it does whatever is deleted: they end something, or write nothing."""
 _LONG_ANSWERS_AT_ONCE = 4
 """For each user."""
 

@@ -64,10 +64,13 @@ def caller() -> Caller:
         scope = cast(dict[str, Any], request.scope)
         scope[STILL_GOOD] = partial(_guard().is_good, g.caller)
         if request.method in SAFE_METHODS and SHUT_OUT in scope:  # A change may be what shuts its caller out.
-            what_counts_then = lambda: scope[SHUT_OUT]()  # noqa: E731, PLW0108 - another may take its place
-            _endings().enter_context(_guard().watching(g.caller, what_counts_then))
+            _endings().enter_context(_guard().watching(g.caller, partial(_end_read, scope)))
     _guard().refuse_unless_good(g.caller)
     return cast(Caller, g.caller)
+
+
+def _end_read(scope: dict[str, Any]) -> None:
+    scope[SHUT_OUT]()  # Which may have been replaced since the caller was looked up.
 
 
 def caller_of_change() -> Caller:

@@ -11,6 +11,7 @@ BYTES_PER_TOKEN = 4
 """About, of what people and models write."""
 _KEY = b'"usage"'
 _DONE = b"data: [DONE]"
+_DONE_LINE = b"\n" + _DONE
 _LONGEST = 16 * 1024
 """Bytes of one usage that are looked at."""
 _ATTEMPTS = 8
@@ -36,8 +37,10 @@ class UsageReader:
 
     def add(self, data: bytes) -> None:
         """Take the next chunk. Of very many keys in one chunk, the last ones count."""
+        # At the beginning of a line, where no text can stand.
+        begins_line = not self.size or self._end.endswith(b"\n")
+        self.is_done = self.is_done or _DONE_LINE in data or (begins_line and data.startswith(_DONE))
         self.size += len(data)
-        self.is_done = self.is_done or _DONE in data
         for seen in self._seen:
             if len(seen) < _LONGEST:
                 seen.extend(data[: _LONGEST - len(seen)])

@@ -136,6 +136,28 @@ def test_a_count_that_no_model_can_have_used_is_not_counted(count: int) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("parts", "is_done"),
+    [
+        ([b"data: {}\n\ndata: [DONE]\n\n"], True),
+        ([b"data: {}\n\n", b"data: [DONE]\n\n"], True),
+        ([b"data: {}\r\n\r\n", b"data: [DONE]\r\n"], True),
+        ([b"data: [DONE]"], True),
+        ([b'data: {"content": "data: [DONE]"}\n\n'], False),
+        ([b'data: {"content": "', b'data: [DONE]"}\n\n'], False),
+        ([b'data: {"content": "\\ndata: [DONE]"}\n\n'], False),
+        ([b"data: {}\n\n"], False),
+    ],
+)
+def test_a_stream_is_done_when_it_says_so_itself_and_not_when_it_is_in_a_text(
+    parts: list[bytes], is_done: bool
+) -> None:
+    reader = UsageReader()
+    for part in parts:
+        reader.add(part)
+    assert reader.is_done is is_done
+
+
 def test_of_all_that_is_told_the_most_counts() -> None:
     """Agents tell it again as it grows, and repeat what they were sent: neither makes it less."""
     real = b'{"usage":{"input_tokens":300,"output_tokens":4}}'
