@@ -7,11 +7,12 @@ import trio
 
 
 async def remove(folder: Path) -> str:
-    """Remove a folder and all in it; return what was in the way, "" when nothing was."""
+    """Remove a folder and all in it; return what was in the way, "" when nothing was. It cannot be cancelled."""
     if not os.path.lexists(folder):
         return ""
     try:
-        done = await trio.run_process(["rm", "-rf", "--", str(folder)], capture_stderr=True, check=False)
+        with trio.CancelScope(shield=True):
+            done = await trio.run_process(["rm", "-rf", "--", str(folder)], capture_stderr=True, check=False)
     except OSError as error:
         return str(error)
     if not os.path.lexists(folder):

@@ -3,6 +3,7 @@
 `du` measures it, in a process of its own: a home may hold millions of files, and folders in folders without end.
 """
 
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -71,7 +72,8 @@ class HomeSizes:
             self._known[user.id] = Measured(0, time.time())
             return
         with trio.move_on_after(_MOST_SECONDS) as patience:
-            blocks, files = await _du("-k", folder), await _du("--inodes", folder)
+            blocks = await _du("-k", folder)
+            files = await _du("--inodes", folder) if sys.platform == "linux" else 0
             if blocks is not None:
                 size = max(blocks * 1024, (files or 0) * _FILE_BYTES)
                 self._known[user.id] = Measured(size, time.time())
