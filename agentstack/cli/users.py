@@ -80,7 +80,12 @@ def password(email: str, password: str, revoke_tokens: bool) -> None:
 
     changes = {"password": password, "revoke_tokens": revoke_tokens}
     _run(settings, "PATCH", f"/{user['id']}", offline, changes)
-    console.print(f"{user['email']} has a new password.")
+    tokens = (
+        "Its API tokens are revoked."
+        if revoke_tokens
+        else "Its API tokens go on working: --revoke-tokens ends them."
+    )
+    console.print(f"{user['email']} has a new password. {tokens}")
 
 
 @users.command()

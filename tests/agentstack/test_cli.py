@@ -352,3 +352,15 @@ def test_ctrl_c_ends_the_following_of_the_log_without_a_traceback(server: Server
         _, said = tail.communicate(timeout=20)
     assert "Traceback" not in said
     eventually(lambda: tail.poll() is not None)
+
+
+def test_a_new_password_ends_the_api_tokens_when_that_is_asked_for(server: Server) -> None:
+    email = new_email("cli")
+    client = server.sign_up(email)
+    secret = client.post("/api/me/tokens", json={"name": "t"}).json()["secret"]
+    program = server.client(headers={"authorization": f"Bearer {secret}"})
+    said = ok(server.cli("users", "password", email, "--password", "another password 1"))
+    assert "--revoke-tokens" in said
+    assert program.get("/v1/models").is_success
+    ok(server.cli("users", "password", email, "--password", "another password 2", "--revoke-tokens"))
+    assert program.get("/v1/models").status_code == 401
