@@ -41,12 +41,12 @@ class Admission:
         """Return how many answers are being written, and for how many users."""
         return {"running": self._running.total(), "users": len(self._running)}
 
-    async def admit(self, user: User) -> Admitted:
+    async def admit(self, user: User, *, patience: float | None = None) -> Admitted:
         """Let one more answer be written, until it is released; wait a while for what is left of a budget.
 
-        Raises as `admit_now`.
+        That is `patience` seconds, WAIT_SECONDS unless given. Raises as `admit_now`.
         """
-        deadline = trio.current_time() + WAIT_SECONDS
+        deadline = trio.current_time() + (WAIT_SECONDS if patience is None else patience)
         while True:
             try:
                 return self.admit_now(user)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from domain.errors import Full, TooMany
 from projections.usage import DAY
+from projections.users import User
 from projections.views import Views
 from supervisors.homes.sizes import HomeSizes
 
@@ -55,9 +56,9 @@ class Allowance:
             files=files.bytes if files else None,
         )
 
-    def measure_again(self, user_id: str) -> None:
-        """Have the files of a user's agents measured again soon: some may have been removed."""
-        self._sizes.ask(user_id)
+    async def measure_again(self, user: User) -> None:
+        """Measure the files of a user's agents: some have been removed."""
+        await self._sizes.measure(user)
 
     def check_log(self, user_id: str) -> None:
         """Raise TooMany when as much is in the log of today about a user as may be."""
@@ -78,7 +79,7 @@ class Allowance:
         taken = self._views.conversations.count_of(user_id) + self._opening[user_id]
         if most is not None and taken >= most:
             raise Full(
-                f"You have {most} conversations, which is the most. Delete some, or ask the admin for more "
+                f"You have {taken} conversations, and {most} is the most. Delete some, or ask the admin for more "
                 "(CONVERSATIONS_PER_USER).",
                 code="conversation_quota",
             )
@@ -93,11 +94,12 @@ class Allowance:
     def check_files(self, user_id: str) -> None:
         """Raise Full when a user's agents have as many files as may be."""
         if self.is_over(user_id):
-            self.measure_again(user_id)
+            self._sizes.ask(user_id)  # Some may have been removed.
             most, taken = self.limits.files or 0, self.taken(user_id).files or 0
             raise Full(
                 f"The files of your agents take {_told(taken)}, and {_told(most)} is the most, so no agent is "
-                "started or asked. Delete an agent with its files, or ask the admin for more (FILES_MIB_PER_USER).",
+                "started or asked. Delete an agent with its files and conversations (Settings, Usage), or ask the "
+                "admin for more (FILES_MIB_PER_USER).",
                 code="files_quota",
             )
 

@@ -12,7 +12,7 @@ from domain.errors import TooMany
 from projections.users import User
 from supervisors.usage import UsageMeter
 
-LEAST_HELD = 50_000
+LEAST_HELD = 20_000
 """Tokens that are held back for an answer, unless the user's answers take more on average."""
 WAIT_SECONDS = 20.0
 MOST_WAITING = 32
@@ -44,8 +44,8 @@ class Budgets:
         needed, held = max(LEAST_HELD, self._usage.usual_answer(user.id)), self._held[user.id]
         if held and held + needed > user.monthly_tokens - self._usage.tokens_this_month(user.id):
             raise HeldError(
-                "Answers of yours are being written that may use up what is left of this month's budget. "
-                "Wait until one is done.",
+                "For each answer that is being written, a part of this month's budget is held back "
+                f"({needed} tokens for the next one), and less is left. Wait until an answer is done.",
                 code="budget_held",
                 retry_after=_BUSY_SECONDS,
             )

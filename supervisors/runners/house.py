@@ -49,7 +49,7 @@ class House:
         user = self.views.users.get(agent.user_id)
         home = self.maker.home(self.backends.get(agent.backend), user, agent)
         problem = await remove(home)
-        self.allowance.measure_again(user.id)
+        await self.allowance.measure_again(user)
         if problem:
             raise Unavailable(
                 f"The agent is deleted, but its files could not be removed ({problem}). Ask the admin to remove "

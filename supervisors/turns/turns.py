@@ -24,6 +24,7 @@ from domain.ids import new_id
 from eventlog.envelope import Origin
 from projections.agents import Agent
 from supervisors.admission import Admission, Admitted
+from supervisors.budgets import HeldError
 from supervisors.commands.conversations import ConversationCommands
 from supervisors.engines.protocol import AGENT_NAME
 from supervisors.quota import Quota
@@ -169,20 +170,21 @@ class Turns:
     async def _begin(
         self, conversation: Conversation, decide: Decide, turn_id: str, origin: Origin, content: str = ""
     ) -> LiveTurn:
-        self._refuse_at_the_end()
+        if self._closing:
+            raise Unavailable("agent-stack is shutting down. Try again in a moment.", code="shutting_down")
         agent = self._house.views.agents.owned(conversation.agent_id, conversation.user_id)
         self._house.backends.enabled(agent.backend)
         self._quota.take_text(conversation.user_id, content)
-        admitted = await self._admission.admit(self._house.views.users.get(conversation.user_id))
+        admitted = self._admitted_now(conversation.user_id)
         # Not cancelled half way: a turn that is in the log must run.
         with trio.CancelScope(shield=True):
             try:
-                self._refuse_at_the_end()
                 recorded = await self._conversations.repository.execute(
                     conversation.id, decide, origin, owner=conversation.user_id
                 )
             except BaseException:
-                self._admission.release(admitted)
+                if admitted:
+                    self._admission.release(admitted)
                 raise
             because = replace(origin, causation=recorded[-1].position)
             live = LiveTurn(turn_id, conversation.id, conversation.user_id, new_id(time.time()))
@@ -190,16 +192,22 @@ class Turns:
             self._nursery.start_soon(self._run, live, agent, because, admitted)
         return live
 
-    def _refuse_at_the_end(self) -> None:
-        if self._closing:
-            raise Unavailable("agent-stack is shutting down. Try again in a moment.", code="shutting_down")
+    def _admitted_now(self, user_id: str) -> Admitted | None:
+        """Admit a turn; None when it has to wait for what is left of a budget, as it does once it is in the log."""
+        try:
+            return self._admission.admit_now(self._house.views.users.get(user_id))
+        except HeldError:
+            return None
 
-    async def _run(self, live: LiveTurn, agent: Agent, origin: Origin, admitted: Admitted) -> None:
+    async def _run(self, live: LiveTurn, agent: Agent, origin: Origin, admitted: Admitted | None) -> None:
         failure = ""
         outcome = "interrupted"  # Unless it comes to an end of its own.
         try:
             with live.scope, self._transit.hold(live.user_id) as live.hold:
                 try:
+                    if admitted is None:
+                        user = self._house.views.users.get(live.user_id)
+                        admitted = await self._admission.admit(user, patience=math.inf)
                     await self._answer(live, agent, origin)
                 except DomainError as error:
                     failure = error.message
@@ -216,7 +224,8 @@ class Turns:
                 outcome = "failed" if failure else "finished"
         finally:
             self._count(live, agent, outcome)
-            self._admission.release(admitted)
+            if admitted:
+                self._admission.release(admitted)
             with trio.CancelScope(shield=True):
                 by = replace(origin, actor=f"runner:{live.runner_id}" if live.runner_id else "system")
                 self._quota.spend_text(live.user_id, live.text())

@@ -120,6 +120,11 @@ def test_a_new_password_that_is_no_good_is_no_guess(human: Human) -> None:
     assert human.change(NEW).status_code == 200
 
 
+def test_the_current_password_is_no_new_one(human: Human) -> None:
+    is_problem(human.change(PASSWORD), 400, "same_password")
+    assert all(map(is_in, human.others))
+
+
 def test_ones_own_address_or_name_is_no_password(human: Human) -> None:
     human.here.patch("/api/me", json={"name": "Augusta Ada King"})
     for known in (human.email, human.email.upper(), f"{human.email}1", "augusta ada king", "Augusta Ada King!"):

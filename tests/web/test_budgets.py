@@ -110,6 +110,37 @@ def test_who_asks_for_many_answers_at_once_uses_no_more_than_the_budget_and_one_
     is_openai_error(user.chat("say hello"), 429, "budget_spent")
 
 
+def test_a_turn_that_waits_can_be_stopped_and_costs_nothing(
+    server: Server, user: Person, gates: Gates, name: str
+) -> None:
+    give(server, user, BUDGET)
+    first, second = user.conversation(), user.conversation()
+    asked = user.ask(first, f"costly {name} {COST}")
+    gates.await_reached(name)
+    waiting = user.ask(second, "say hello")
+    assert user.act(second, waiting, "cancel").is_success
+    gates.open(name)
+    assert user.await_turn(first, asked) == "finished"
+    eventually(lambda: used(user) == COST, "the first alone is counted")
+
+
+def test_whoever_has_given_up_waiting_is_charged_nothing(
+    server: Server, user: Person, gates: Gates, name: str
+) -> None:
+    give(server, user, BUDGET)
+    with ThreadPoolExecutor(1) as threads:
+        first = threads.submit(user.chat, f"costly {name} {COST}")
+        gates.await_reached(name)
+        for _ in range(3):
+            with pytest.raises(httpx.ReadTimeout):
+                user.again().post(CHAT, json=chat_body("gates waiting 1", stream=True), timeout=0.3)
+        gates.open(name)
+        assert first.result().is_success
+    assert user.chat("say hello").is_success
+    eventually(lambda: used(user) == COST + TOLD, "what was answered is counted")
+    assert totals(user)["estimated"] == 0
+
+
 def test_with_a_large_budget_many_answers_are_written_at_once(
     server: Server, user: Person, gates: Gates, name: str
 ) -> None:
@@ -130,13 +161,12 @@ def test_turns_and_requests_share_a_budget(server: Server, user: Person, gates: 
     gates.await_reached(name)
     with ThreadPoolExecutor(2) as threads:
         request = threads.submit(user.chat, "say hello")
-        turn = threads.submit(user.ask, second, "say hello")
+        turn = user.ask(second, "say hello")  # It is in the log, whoever closes the tab now.
         time.sleep(0.5)
         assert not request.done()
-        assert not turn.done()
         gates.open(name)
         assert request.result().is_success
-        user.await_turn(second, turn.result())
+        assert user.await_turn(second, turn) == "finished"
     eventually(lambda: used(user) == COST + 2 * TOLD, "all are counted")
 
 

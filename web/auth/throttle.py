@@ -37,10 +37,11 @@ class SignInThrottle:
         if self._pairs is None or self._accounts is None:
             return
         account, now = _folded(email), time.monotonic()
-        _refuse(self._pairs.wait((place, account), now), "Too many attempts for this account.")
+        why = "Too many attempts for this account from here."
+        _refuse(self._pairs.wait((place, account), now), why, known=is_known)
         if not is_known:
-            why = "Too many attempts for this account, on devices that have never signed in to it."
-            _refuse(self._accounts.take(account, now), why)
+            why = "Too many attempts for this account, from too many addresses."
+            _refuse(self._accounts.take(account, now), why, known=False)
         self._pairs.spend((place, account), now, 1)
 
     def succeeded(self, place: str, email: str, *, is_known: bool) -> None:
@@ -61,7 +62,8 @@ def _folded(email: str) -> str:
     return unicodedata.normalize("NFKC", email).strip().casefold()
 
 
-def _refuse(wait: float, why: str) -> None:
+def _refuse(wait: float, why: str, *, known: bool = True) -> None:
     if wait:
         seconds = math.ceil(wait)
-        raise TooMany(f"{why} Try again in {seconds} s.", code="too_many_attempts", retry_after=seconds)
+        elsewhere = "" if known else ", or on a device on which you have signed in before"
+        raise TooMany(f"{why} Try again in {seconds} s{elsewhere}.", code="too_many_attempts", retry_after=seconds)

@@ -19,6 +19,7 @@ FLUSH_BYTES = 64 * 1024
 """A burst longer than this is not gathered further: it bounds the memory of one stream."""
 _JSON = b"application/json"
 _EVENT_BYTES_PER_TOKEN = 40
+_NOTICED_SECONDS = 1.0
 
 
 @dataclass(slots=True, eq=False)
@@ -48,8 +49,9 @@ class Exchange:
     failed: bool = False
     complete: bool = False
     """Whether all of the agent's answer has come."""
+    asked_at: float = 0.0
     asked_with: int = 0
-    """Bytes of the body."""
+    """When the agent was asked, by trio's clock, and the bytes of the body."""
     told: UsageReader = field(default_factory=UsageReader)
     ending: ExitStack = field(default_factory=ExitStack)
     """Closed before the last send: whoever has an answer may ask for the next one."""
@@ -63,7 +65,9 @@ class Exchange:
 
         In an event stream, most of the bytes are what surrounds a few words.
         """
-        is_given_up = self.started or self.working.cancel_called
+        # Who had gone before the agent could do anything has not been noticed sooner.
+        at_work = trio.current_time() - self.asked_at > _NOTICED_SECONDS
+        is_given_up = self.started or (self.working.cancel_called and at_work)
         if not self.asked or self.complete or self.told.is_done or not is_given_up:
             return None
         per_token = _EVENT_BYTES_PER_TOKEN if self.is_event_stream else BYTES_PER_TOKEN

@@ -35,7 +35,7 @@ export function Tiles({ totals }) {
       <div><dt>Agents ran</dt><dd>${duration(runner_seconds)}</dd><dd class="hint">counted when they stop</dd></div>
     </dl>
     ${unknown > 0 && html`<p class="hint">Unknown: the agent did not tell how many tokens a request took.</p>`}
-    ${estimated > 0 && html`<p class="hint">For answers that were broken off before that was told, ${whole(estimated)} tokens count for the budget: as many as answers took on average.</p>`}
+    ${estimated > 0 && html`<p class="hint">For answers that were broken off before that was told, ${whole(estimated)} tokens count for a budget: an estimate, by their size or by what answers took on average.</p>`}
   `;
 }
 

@@ -46,7 +46,7 @@ function Budget({ member, reload }) {
       <h3>Budget</h3>
       <${Form} action="Save budget" kind="" act=${save} done="Saved.">
         <label>Tokens a month; empty for no limit<input name="tokens" type="number" min="0" step="1" inputmode="numeric" autocomplete="off" defaultValue=${member.monthly_tokens ?? ""} /></label>
-        <p class="hint">Used this month: ${whole(member.used_tokens)}.</p>
+        <p class="hint">Used this month: ${whole(member.used_tokens)}. For each answer that is being written, 20,000 tokens or more are held back: with fewer left, answers are written one after the other.</p>
       <//>
     </section>
   `;
