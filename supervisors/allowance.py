@@ -53,7 +53,7 @@ class Allowance:
             log_today=footprint.on(_today()),
             log=footprint.total,
             conversations=self._views.conversations.count_of(user_id),
-            files=files.bytes if files else None,
+            files=files,
         )
 
     async def measure_again(self, user: User) -> None:
@@ -105,8 +105,8 @@ class Allowance:
 
     def is_over(self, user_id: str, *, far: bool = False) -> bool:
         """Tell whether a user's agents have more files than may be, or with `far` many more."""
-        most, measured = self.limits.files, self._sizes.of(user_id)
-        return most is not None and measured is not None and measured.bytes > most * (_FAR_OVER if far else 1)
+        most, taken = self.limits.files, self._sizes.of(user_id)
+        return most is not None and taken is not None and taken > most * (_FAR_OVER if far else 1)
 
 
 def _today() -> int:

@@ -4,9 +4,7 @@
 """
 
 import sys
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
@@ -25,29 +23,21 @@ _FILE_BYTES = 4096
 _logger = structlog.get_logger("homes")
 
 
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """Bytes that the homes of a user took, `at` a moment in unix seconds."""
-
-    bytes: int
-    at: float
-
-
 class HomeSizes:
     """Measures the homes of every user every few minutes. `users` is the folder that holds a folder for each."""
 
     def __init__(self, users: Path, views: Views) -> None:
         self._users = users
         self._views = views
-        self._known: dict[str, Measured] = {}
+        self._known: dict[str, int] = {}
         self._asked: set[str] = set()
         self._called = trio.Event()
 
-    def of(self, user_id: str) -> Measured | None:
-        """Return what was measured last for a user, None when nothing was yet of what there is."""
+    def of(self, user_id: str) -> int | None:
+        """Return the bytes that were measured last for a user, None when nothing was yet of what there is."""
         known, user = self._known.get(user_id), self._views.users.find(user_id)
         is_none = known is None and user is not None and not (self._users / user.slug).exists()
-        return Measured(0, time.time()) if is_none else known
+        return 0 if is_none else known
 
     def ask(self, user_id: str) -> None:
         """Have a user's homes measured again soon: files may have been removed."""
@@ -69,14 +59,13 @@ class HomeSizes:
         """Measure the homes of one user. What cannot be measured in time is known as it was."""
         folder = self._users / user.slug
         if not folder.is_dir():
-            self._known[user.id] = Measured(0, time.time())
+            self._known[user.id] = 0
             return
         with trio.move_on_after(_MOST_SECONDS) as patience:
             blocks = await _du("-k", folder)
             files = await _du("--inodes", folder) if sys.platform == "linux" else 0
             if blocks is not None:
-                size = max(blocks * 1024, (files or 0) * _FILE_BYTES)
-                self._known[user.id] = Measured(size, time.time())
+                self._known[user.id] = max(blocks * 1024, (files or 0) * _FILE_BYTES)
         if patience.cancelled_caught:
             _logger.warning("home_not_measured", folder=folder.name, error="it takes too long")
 

@@ -33,8 +33,10 @@ class Exchange:
     credentials: Sequence[bytes] = ()
     """What the client has shown of its own: nobody else may see it."""
     working: trio.CancelScope = field(default_factory=trio.CancelScope)
-    asked: bool = False
-    """Whether an agent may be at work."""
+    asked_at: float | None = None
+    """When an agent was asked, by trio's clock, which may be at work since; None when none was."""
+    asked_with: int = 0
+    """Bytes of the body that it was sent."""
     started: bool = False
     final: bool = False
     is_event_stream: bool = False
@@ -49,9 +51,6 @@ class Exchange:
     failed: bool = False
     complete: bool = False
     """Whether all of the agent's answer has come."""
-    asked_at: float = 0.0
-    asked_with: int = 0
-    """When the agent was asked, by trio's clock, and the bytes of the body."""
     told: UsageReader = field(default_factory=UsageReader)
     ending: ExitStack = field(default_factory=ExitStack)
     """Closed before the last send: whoever has an answer may ask for the next one."""
@@ -65,10 +64,11 @@ class Exchange:
 
         In an event stream, most of the bytes are what surrounds a few words.
         """
+        if self.asked_at is None or self.complete or self.told.is_done:
+            return None
         # Who had gone before the agent could do anything has not been noticed sooner.
         at_work = trio.current_time() - self.asked_at > _NOTICED_SECONDS
-        is_given_up = self.started or (self.working.cancel_called and at_work)
-        if not self.asked or self.complete or self.told.is_done or not is_given_up:
+        if not self.started and not (self.working.cancel_called and at_work):
             return None
         per_token = _EVENT_BYTES_PER_TOKEN if self.is_event_stream else BYTES_PER_TOKEN
         return self.asked_with // BYTES_PER_TOKEN + self.told.size // per_token

@@ -192,7 +192,7 @@ class OpenAISurface:
             content=content,
             extensions=_TIMEOUTS,
         )
-        exchange.asked, exchange.asked_at, exchange.asked_with = True, trio.current_time(), len(content)
+        exchange.asked_at, exchange.asked_with = trio.current_time(), len(content)
         response = await self._pool.handle_async_request(request)
         stream = response.extensions["network_stream"]
         try:
